@@ -1,0 +1,179 @@
+"""The run file of a benchmark: finished blocks in a journal, folded into the file; the same call goes on from there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from snnrobust.errors import ConfigError, RunFileError
+from snnrobust.evaluation.tolerance import MEASURES, Tolerance
+from snnrobust.hardware.chip import Deployable
+from snnrobust.hardware.profile import Profile
+from snnrobust.snn.network import Network
+from snnrobust.storage import Array, Group, Journal, Scalar, journal_path, open_run, read_journal, write_run
+from snnrobust.training.record import TrainedModel
+
+if TYPE_CHECKING:
+    import xarray
+
+SECONDS_BETWEEN_FOLDS = 120.0
+
+
+class ResultFile:
+    """Where a benchmark's results go; a context that folds them into the file when it ends, also by Ctrl-C.
+
+    Args:
+        path: The run file; None keeps nothing.
+        config: Everything that defines the benchmark.
+        nets: Networks by name, stored beside the results.
+        profiles: Profiles, stored as text.
+        result: The table that is filled; what was done before is filled in at once.
+        overwrite: Replace a file of another experiment.
+
+    Raises:
+        RunFileError: If the file holds another experiment, or another process writes it.
+    """
+
+    def __init__(
+        self,
+        path: Path | None,
+        config: Mapping[str, Any],
+        nets: Mapping[str, Deployable | TrainedModel],
+        profiles: list[Profile],
+        result: Tolerance,
+        *,
+        overwrite: bool,
+    ) -> None:
+        self.path, self.result = path, result
+        self.config = json.dumps(dict(config), sort_keys=True)
+        self.nets, self.profiles = nets, profiles
+        self.journal: Journal | None = None
+        self._folded = time.monotonic()
+        if path is None:
+            return
+        if overwrite:
+            path.unlink(missing_ok=True)
+            journal_path(path).unlink(missing_ok=True)
+        self._read_finished(path)
+        self.journal = Journal(journal_path(path), hashlib.sha256(self.config.encode()).hexdigest())
+
+    def has(self, model: int, condition: int, block: range) -> bool:
+        """Whether these chips were run before."""
+        return not np.isnan(self.result.measures["accuracy"][model, condition, block.start : block.stop]).any()
+
+    def add(self, model: int, condition: int, block: range, measures: Mapping[str, NDArray[np.float64]]) -> None:
+        """Keep the measures of a block of chips."""
+        place = np.array([model, condition, block.start, block.stop])
+        if self.journal is not None:
+            self.journal.append("/".join(map(str, place)), {"place": place, **measures})
+        self._fill(place, measures)
+        if time.monotonic() - self._folded > SECONDS_BETWEEN_FOLDS:
+            self.fold()
+
+    def fold(self) -> None:
+        """Write all results so far into the run file and empty the journal."""
+        if self.path is None or self.journal is None:
+            return
+        write_run(self.path, self._tree())
+        self.journal.clear()
+        self._folded = time.monotonic()
+
+    def __enter__(self) -> ResultFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.journal is not None:
+            self.fold()
+            self.journal.close(remove=True)
+
+    def _fill(self, place: NDArray[np.int64], measures: Mapping[str, NDArray[np.float64]]) -> None:
+        model, condition, start, stop = (int(v) for v in place)
+        for name in MEASURES:
+            self.result.measures[name][model, condition, start:stop] = measures[name]
+
+    def _read_finished(self, path: Path) -> None:
+        key = hashlib.sha256(self.config.encode()).hexdigest()
+        # The journal first: a record that is folded between the two reads is then seen twice, never missed.
+        records = read_journal(journal_path(path), key=key)
+        if path.exists():
+            stored = open_run(path)
+            self._check(path, stored)
+            done = Tolerance.from_group(stored.group("tolerance"))
+            for name in MEASURES:
+                self.result.measures[name][...] = done.measures[name]
+        for arrays in records.values():
+            self._fill(arrays["place"], arrays)
+
+    def _check(self, path: Path, stored: Group) -> None:
+        if stored.attrs.get("kind") != "benchmark":
+            raise RunFileError(f"{path}: not the file of a benchmark; choose another path, or overwrite it")
+        there, here = json.loads(str(stored.attrs["config"])), json.loads(self.config)
+        for name in sorted({*there, *here}):
+            if there.get(name) != here.get(name):
+                raise RunFileError(
+                    f"{path}: holds another benchmark ({name} differs); choose another path, or overwrite it"
+                )
+
+    def _tree(self) -> Group:
+        attrs: dict[str, Scalar] = {
+            "kind": "benchmark",
+            "config": self.config,
+            "engine": "eager",
+            "threads": torch.get_num_threads(),
+            "torch_version": str(torch.__version__),
+        }
+        models = {
+            name: (net if isinstance(net, TrainedModel) else TrainedModel(name, net, {})).to_group()
+            for name, net in self.nets.items()
+            if isinstance(net, Network | TrainedModel)
+        }
+        profiles = {
+            p.name: Group({"text": Array(np.array(p.to_yaml()))}, {"hash": p.hash, "kind": p.kind})
+            for p in self.profiles
+        }
+        return Group({"models": Group(models), "profiles": Group(profiles), "tolerance": self.result.to_group()}, attrs)
+
+
+def read_tolerance(path: str | Path) -> tuple[Tolerance, Group]:
+    """The results of a benchmark's run file, with blocks that are still in its journal, and the whole file.
+
+    Raises:
+        RunFileError: If the file is no benchmark's.
+    """
+    records = read_journal(journal_path(path))
+    stored = open_run(path)
+    if "tolerance" not in stored:
+        raise RunFileError(f"{path}: holds no results of a benchmark (kind: {stored.attrs.get('kind', 'unknown')})")
+    result = Tolerance.from_group(stored.group("tolerance"))
+    for arrays in records.values():
+        model, condition, start, stop = (int(v) for v in arrays["place"])
+        for name in MEASURES:
+            result.measures[name][model, condition, start:stop] = arrays[name]
+    return result, stored
+
+
+def open_results(path: str | Path) -> xarray.Dataset:
+    """The results of a benchmark as an xarray Dataset over model, condition and instance (extra [xarray]).
+
+    Raises:
+        RunFileError: If the file is no benchmark's.
+        ConfigError: If xarray is not installed.
+    """
+    try:
+        import xarray
+    except ImportError as error:
+        raise ConfigError("open_results: needs xarray; install snnrobust[xarray]") from error
+    result, _ = read_tolerance(path)
+    group = result.to_group()
+    return xarray.Dataset({name: (array.dims, array.values) for name, array in group.arrays()}, attrs=dict(group.attrs))

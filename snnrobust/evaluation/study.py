@@ -1,0 +1,104 @@
+"""The tolerance study: the same network trained with several objectives, deployed on the same chips, compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from snnrobust.evaluation.montecarlo import benchmark
+from snnrobust.evaluation.tolerance import Tolerance
+from snnrobust.hardware.profile import Profile, load_profile
+from snnrobust.snn.network import Network
+from snnrobust.storage import open_run
+from snnrobust.tasks import Task
+from snnrobust.training import Objective, TrainedModel, models_of, train
+
+
+def network_for(
+    task: Task,
+    hidden: int,
+    *,
+    neuron: str = "lif",
+    readout: str = "li",
+    tau_mem: float | None = None,
+    tau_syn: float | None = None,
+    seed: int = 0,
+) -> Network:
+    """A recurrent network that fits a task: time constants of a few of its steps where none are given.
+
+    Args:
+        task: Gives inputs, classes and dt.
+        hidden: Hidden neurons.
+        neuron: Name of the neuron.
+        readout: "li" or "rate".
+        tau_mem: Membrane time constant in s; 10 dt by default.
+        tau_syn: Synaptic time constant in s; 2 dt by default.
+        seed: Seed of the initial weights.
+    """
+    return Network.recurrent(
+        task.inputs,
+        hidden,
+        len(task.classes),
+        neuron=neuron,
+        readout=readout,
+        dt=task.dt,
+        tau_mem=10 * task.dt if tau_mem is None else tau_mem,
+        tau_syn=2 * task.dt if tau_syn is None else tau_syn,
+        tau_out=10 * task.dt,
+        seed=seed,
+    )
+
+
+def tolerance_study(
+    task: Task,
+    objectives: Mapping[str, Objective],
+    folder: Path,
+    *,
+    hidden: int,
+    epochs: int,
+    seed: int,
+    chips: int,
+    profiles: Iterable[str],
+    levels: Iterable[float],
+    learning_rate: float = 5e-3,
+    overwrite: bool = False,
+) -> Tolerance:
+    """Train one network per objective and test all on the same chips.
+
+    Args:
+        task: Data.
+        objectives: Objectives by the name that tables show.
+        folder: Each training is kept in `<name>.h5`, the results in `run.h5`; an interrupted study goes on from there.
+        hidden: Hidden neurons.
+        epochs: Passes over the training data.
+        seed: Seed of the initial weights, the same for all, and of the training.
+        chips: Number of test chips.
+        profiles: Names of profiles.
+        levels: Relative mismatch levels, fractions.
+        learning_rate: Adam's, at the start.
+        overwrite: Replace files of another experiment.
+
+    Returns:
+        Accuracies by objective, condition and chip.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    trained: dict[str, TrainedModel] = {}
+    for name, objective in objectives.items():
+        path = folder / f"{name}.h5"
+        net = network_for(task, hidden, seed=seed)
+        train(
+            net,
+            task,
+            objective,
+            run=path,
+            label=name,
+            overwrite=overwrite,
+            epochs=epochs,
+            seed=seed,
+            learning_rate=learning_rate,
+        )
+        trained[name] = models_of(open_run(path))[0]
+    conditions: list[Profile | float] = [*levels, *(load_profile(name) for name in profiles)]
+    return benchmark(
+        trained, conditions, task, instances=chips, seed=seed + 1, run=folder / "run.h5", overwrite=overwrite
+    )

@@ -1,0 +1,47 @@
+"""Hardware: profiles of chips, their non-idealities as stages, sampled chips.
+
+The names load on first use: reading a profile needs no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from snnrobust.hardware.chip import Chip as Chip, Deployment as Deployment, Model as Model
+    from snnrobust.hardware.mismatch import (
+        Placement as Placement,
+        draw as draw,
+        place as place,
+        project as project,
+        realise as realise,
+    )
+    from snnrobust.hardware.profile import (
+        Profile as Profile,
+        check_profile as check_profile,
+        list_profiles as list_profiles,
+        load_profile as load_profile,
+    )
+
+_HOME = {
+    "Chip": "chip",
+    "Deployment": "chip",
+    "Model": "chip",
+    "Placement": "mismatch",
+    "Profile": "profile",
+    "check_profile": "profile",
+    "draw": "mismatch",
+    "list_profiles": "profile",
+    "load_profile": "profile",
+    "place": "mismatch",
+    "project": "mismatch",
+    "realise": "mismatch",
+}
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 (any public object)
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

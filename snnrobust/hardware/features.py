@@ -1,0 +1,104 @@
+"""Which effects a profile has, and which of them this version simulates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from snnrobust.hardware.schema import Document, Parameter
+from snnrobust.hardware.schema_crossbar import Crossbar
+
+# Everything that deployment simulates, by feature name; add a name here together with its stage.
+SIMULATED = frozenset(
+    {
+        "components.die",
+        "components.spatial.plane",
+        "components.device",
+        "components.temporal.trial",
+        "granularity.per_synapse",
+        "granularity.per_neuron_type",
+        "granularity.per_neuron",
+        "granularity.per_column",
+        "granularity.per_die",
+        "level_dependence",
+        "outliers",
+        "clip",
+        "quantization.weight.uniform.tensor",
+        "quantization.weight.uniform.column",
+        "limits.fan_in",
+        "limits.neurons",
+        "faults.dead_neuron",
+        "faults.dead_synapse",
+        "crossbar.mapping.differential_one_sided",
+        "crossbar.programming.polynomial",
+    }
+)
+
+Feature = tuple[str, str]  # place in the profile, name of the feature
+
+
+def not_simulated(document: Document) -> list[str]:
+    """Places of the profile that have an effect which this version does not simulate yet."""
+    return [path for path, feature in features(document) if feature not in SIMULATED]
+
+
+def features(document: Document) -> Iterator[Feature]:
+    """Every effect of a profile: where it stands, and the name that SIMULATED would know it by."""
+    for role, parameter in document.parameters.given().items():
+        yield from _parameter(f"parameters.{role}", parameter)
+    if document.correlation is not None:
+        yield "correlation", "correlation"
+    weight, bias = document.quantization.weight, document.quantization.bias
+    if weight.scheme != "none":
+        yield "quantization.weight", f"quantization.weight.{weight.scheme}.{weight.per}"
+    if bias.scheme != "none":
+        yield "quantization.bias", f"quantization.bias.{bias.scheme}"
+    yield from _set("limits", document.limits, ("fan_in", "fan_out", "neurons", "neurons_per_core", "signed_by"))
+    faults = ("dead_neuron", "dead_synapse", "stuck_lrs", "stuck_hrs", "not_converged")
+    yield from _set("faults", document.faults, faults)
+    if any(getattr(document.faults, name) for name in faults):
+        yield from _set("faults", document.faults, ("clustered", "known"))
+    yield from _set("events", document.events, ("loss", "jitter_std", "delay_std", "background_rate"))
+    if document.crossbar is not None:
+        yield from _crossbar(document.crossbar)
+    if document.calibration.mode != "none":
+        yield "calibration", f"calibration.{document.calibration.mode}"
+    environment = document.environment
+    if environment.temperature != environment.temperature_ref and environment.bias_law not in (None, "ignore"):
+        yield "environment.temperature", f"environment.temperature.{environment.bias_law}"
+    yield from _set("environment", environment, ("age",))
+
+
+def _parameter(path: str, parameter: Parameter) -> Iterator[Feature]:
+    if parameter.distribution == "none":
+        return
+    for name, component in parameter.components.given().items():
+        if component.spread == 0:
+            continue
+        kind = getattr(component, "kernel", None) or getattr(component, "redraw", None)
+        place = f"{path}.components.{name}"
+        yield place, f"components.{name}.{kind}" if kind else f"components.{name}"
+        if getattr(component, "correlation_time", None) is not None:
+            yield f"{place}.correlation_time", "components.temporal.correlation_time"
+    yield f"{path}.granularity", f"granularity.{parameter.granularity}"
+    for name in ("level_dependence", "outliers", "clip"):
+        if getattr(parameter, name) is not None:
+            yield f"{path}.{name}", name
+
+
+def _crossbar(crossbar: Crossbar) -> Iterator[Feature]:
+    yield "crossbar.mapping", f"crossbar.mapping.{crossbar.mapping.scheme}"
+    yield from _set("crossbar", crossbar, ("levels",))
+    for name in ("programming", "drift", "read_noise", "iv", "ir_drop"):
+        block = getattr(crossbar, name)
+        if block is not None and block.model not in ("none", "linear"):
+            yield f"crossbar.{name}", f"crossbar.{name}.{block.model}"
+    yield from _set("crossbar", crossbar, ("dac", "adc", "tile"))
+    if crossbar.compensation != "none":
+        yield "crossbar.compensation", f"crossbar.compensation.{crossbar.compensation}"
+
+
+def _set(path: str, block: object, names: tuple[str, ...]) -> Iterator[Feature]:
+    """The fields of `block` that are neither None nor zero nor false."""
+    for name in names:
+        if getattr(block, name):
+            yield f"{path}.{name}", f"{path}.{name}"

@@ -1,0 +1,149 @@
+"""A network placed on a profile: theta' = realise(placement, theta, z), where every z is one possible device.
+
+Sampling draws z, attacking chooses it; z = 0 (or absent) is the device without random variation. A tensor that no
+stage changes is returned as it is, without an instance axis.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from snnrobust.hardware import randomness
+from snnrobust.hardware.profile import Profile
+from snnrobust.hardware.stages import Context, Coordinate, Stage, Z, stages_for
+from snnrobust.snn.specs import ParameterSpec
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Which stages act on which parameter of a network.
+
+    Attributes:
+        profile: The chip.
+        specs: The network's parameters.
+        stages: Stages of each parameter that has any, in order.
+        coordinates: Every coordinate that the stages read, by key.
+    """
+
+    profile: Profile
+    specs: Mapping[str, ParameterSpec]
+    stages: Mapping[str, tuple[Stage, ...]]
+    coordinates: Mapping[str, Coordinate]
+
+    def unlisted(self) -> tuple[str, ...]:
+        """Roles of the network on which the profile has no say; they stay ideal."""
+        if self.profile.kind in ("ideal", "relative"):  # both say of every role whether it varies
+            return ()
+        roles = {spec.role for name, spec in self.specs.items() if name not in self.stages and spec.on_chip}
+        return tuple(sorted(r for r in roles if r != "none" and self.profile.parameters.get(r) is None))
+
+
+def place(profile: Profile, specs: Mapping[str, ParameterSpec], *, only_mismatch: bool = False) -> Placement:
+    """The placement of a network's parameters on a profile.
+
+    Args:
+        profile: The chip.
+        specs: Role, shape and layer of each parameter.
+        only_mismatch: Leave quantisation and faults out.
+    """
+    with_gain = {spec.layer for spec in specs.values() if spec.role == "gain"}
+    stages = {
+        name: stages_for(profile, name, spec, has_gain=spec.layer in with_gain, only_mismatch=only_mismatch)
+        for name, spec in specs.items()
+    }
+    stages = {name: found for name, found in stages.items() if found}
+    coordinates = {c.key: c for found in stages.values() for stage in found for c in stage.coordinates()}
+    return Placement(profile, specs, stages, coordinates)
+
+
+def draw(
+    placement: Placement,
+    *,
+    seed: int,
+    purpose: str,
+    instances: Sequence[int] | None,
+    extra: tuple[int, ...] = (),
+    kinds: Sequence[str] = ("continuous", "fixed", "temporal"),
+    trial: int = 0,
+) -> dict[str, Tensor]:
+    """Standard normal coordinates of chips, a pure function of the arguments.
+
+    Args:
+        placement: What has to be drawn.
+        seed: The user's seed.
+        purpose: train, validation, test or attack.
+        instances: Numbers of the chips; None draws chip 0 without an instance axis.
+        extra: Further parts of the key, such as the training step.
+        kinds: Kinds of coordinates to draw.
+        trial: Number of the pass over the data, for temporal coordinates.
+
+    Returns:
+        Coordinates by key, float32, [K, *shape], or [*shape] without an instance axis.
+    """
+    z: dict[str, Tensor] = {}
+    for name, c in placement.coordinates.items():
+        if c.kind not in kinds:
+            continue
+        tail = (*extra, trial) if c.kind == "temporal" else extra
+        count = int(np.prod(c.shape))
+        rows = [
+            randomness.normals(
+                randomness.key(seed, purpose, c.parameter, c.component, c.granularity, instance, *tail), count
+            ).reshape(c.shape)
+            for instance in ((0,) if instances is None else instances)
+        ]
+        z[name] = torch.from_numpy(rows[0] if instances is None else np.stack(rows))
+    return z
+
+
+def realise(placement: Placement, theta: Mapping[str, Tensor], z: Z) -> dict[str, Tensor]:
+    """The parameters of the devices z: differentiable in theta and z, with finite gradients.
+
+    Args:
+        placement: Stages of each parameter.
+        theta: Nominal parameters by name.
+        z: Coordinates by key, all with or all without an instance axis; absent ones count as 0.
+
+    Returns:
+        Parameters by name; those that a stage changes have the instance axis of z, the others are theta's own.
+    """
+    result = dict(theta)
+    layers: dict[str, dict[str, Tensor]] = {}
+    for name, spec in placement.specs.items():
+        if name in theta:
+            layers.setdefault(spec.layer, {})[spec.role] = theta[name]
+    for name, stages in placement.stages.items():
+        spec = placement.specs[name]
+        context = Context(name, spec, layers.get(spec.layer, {}))
+        value = theta[name]
+        for stage in stages:
+            value = stage.apply(value, z, context)
+        result[name] = value
+    return result
+
+
+def project(placement: Placement, z: Z, k: float) -> dict[str, Tensor]:
+    """z with its continuous coordinates inside the box of k standard deviations; the others as they are."""
+    result = dict(z)
+    for stages in placement.stages.values():
+        for stage in stages:
+            result.update(stage.project(result, k))
+    return result
+
+
+def warn_of_zeros(placement: Placement, theta: Mapping[str, Tensor]) -> list[str]:
+    """Names of tensors that are all zero although their spread is relative, so that no chip differs in them; warns."""
+    inert = []
+    for name in placement.stages:
+        entry = placement.profile.parameters.get(placement.specs[name].role)
+        if entry is not None and entry.mode == "relative" and not bool(theta[name].any()):
+            inert.append(name)
+    if inert:
+        warnings.warn(f"relative spread has no effect on tensors of zeros: {', '.join(inert)}", stacklevel=3)
+    return inert

@@ -1,0 +1,313 @@
+"""Rules of a profile that relate fields to each other; schema.py checks every field by itself.
+
+Each rule is a generator of problems: the path it is about, and one line that says what is wrong and what is
+allowed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import get_args
+
+import numpy as np
+
+from snnrobust.errors import unknown
+from snnrobust.hardware.evidence import numbers
+from snnrobust.hardware.schema import Document, Parameter
+from snnrobust.hardware.schema_base import Block, Evidence, Frozen
+from snnrobust.hardware.schema_crossbar import Crossbar, Curve
+from snnrobust.hardware.yaml_lines import Path, show
+
+Problem = tuple[Path, str]
+
+# A relative normal wider than this gives negative factors to more than 1 in 30,000 elements.
+WIDE_NORMAL = 0.25
+
+UNITS = {
+    "weight": ("parameter",),
+    "recurrent_weight": ("parameter",),
+    "gain": ("parameter",),
+    "adaptation": ("parameter",),
+    "bias": ("v_th_range",),
+    "v_th": ("v_th_range",),
+    "v_leak": ("v_th_range",),
+    "v_reset": ("v_th_range",),
+    "tau_mem": ("s",),
+    "tau_syn": ("s",),
+    "tau_adapt": ("s",),
+    "refractory": ("s",),
+}
+_SYNAPTIC = {
+    "per_synapse": ("weight", "recurrent_weight"),
+    "per_neuron_type": ("weight", "recurrent_weight", "tau_syn"),
+}
+
+# Fields that a choice makes necessary: (block, field that chooses, choice) -> fields.
+_NEEDS = {
+    ("quantization.weight", "scheme", "uniform"): ("bits",),
+    ("quantization.weight", "scheme", "subset_sum"): ("bits",),
+    ("quantization.weight", "scheme", "per_type"): ("n_types",),
+    ("quantization.bias", "scheme", "coarse_fine"): ("coarse", "fine_bits", "ratio", "i_max"),
+    ("crossbar.mapping", "scheme", "n_pair"): ("f",),
+    ("crossbar.programming", "variable", "g_rel"): ("g_max_ref",),
+    ("crossbar.drift", "model", "power_law"): ("t0", "nu_mean", "nu_std"),
+    ("crossbar.drift", "model", "log_shift"): ("mean_per_ln_t", "std"),
+    ("crossbar.drift", "model", "table"): ("table",),
+    ("crossbar.read_noise", "model", "pcm_1f"): ("t_read",),
+    ("crossbar.read_noise", "model", "constant"): ("relative_to_w_max",),
+    ("crossbar.read_noise", "model", "log10_g"): ("k", "t_read"),
+    ("crossbar.ir_drop", "model", "polynomial"): ("r_wire",),
+    ("crossbar.ir_drop", "model", "nodal"): ("r_wire", "v_read"),
+    ("calibration", "mode", "trim"): ("trim",),
+    ("calibration", "mode", "residual"): ("residual",),
+}
+
+
+def problems(document: Document) -> Iterator[Problem]:
+    """Everything that is wrong with a profile whose single fields are valid."""
+    yield from _kind(document)
+    yield from _spreads(document)
+    for role, parameter in document.parameters.given().items():
+        yield from _parameter(("parameters", role), role, parameter, document.kind == "relative")
+    yield from _correlation(document)
+    yield from _needs(document)
+    yield from _faults(document)
+    if document.crossbar is not None:
+        yield from _crossbar(document.crossbar, document.environment.time_since_programming)
+    yield from _temperature(document)
+    yield from _evidence(document)
+    yield from _sources(document)
+
+
+def _kind(document: Document) -> Iterator[Problem]:
+    kind = document.kind
+    given = document.model_fields_set - set(Block.model_fields)
+    free = {"schema_version", "name", "kind", "description", "sources", "parameters"}
+    if kind in ("crossbar", "hybrid") and document.crossbar is None:
+        yield ("crossbar",), f"kind {kind} needs this block"
+    if kind == "relative":
+        for name in sorted(given - free):
+            yield (name,), "not allowed for kind relative, which only has `parameters`"
+        for role, parameter in document.parameters.given().items():
+            if parameter.mode != "relative" or set(parameter.components.given()) - {"device"}:
+                yield ("parameters", role), "kind relative has relative `device` components only"
+
+
+def _spreads(document: Document) -> Iterator[Problem]:
+    """Numbers that look like percentages: every coefficient of variation, and sd in units of the range."""
+    if document.kind == "relative":
+        return
+    for number in numbers(document):
+        name = str(number.path[-1])
+        of_range = name == "sd" and document.parameters.given()[str(number.path[1])].unit == "v_th_range"
+        if (name.split("_")[0] == "cv" or name.endswith("_cv") or of_range) and number.value > 1:
+            yield number.path, f"{number.value:g} {_percent(number.value)}"
+
+
+def _percent(value: float) -> str:
+    return f"looks like a percentage; spreads are fractions ({value / 100:g} means {value:g} %)"
+
+
+def _parameter(path: Path, role: str, parameter: Parameter, any_width: bool) -> Iterator[Problem]:
+    yield from _mode(path, role, parameter)
+    yield from _components(path, parameter)
+    yield from _clip(path, parameter)
+    allowed = _SYNAPTIC.get(parameter.granularity)
+    if allowed is not None and role not in allowed:
+        fits = "per_neuron, per_column, per_core, per_die"
+        yield (*path, "granularity"), f"{parameter.granularity} is for {', '.join(allowed)}; {role} allows {fits}"
+    level = parameter.level_dependence
+    if level is not None and level.cv_min is not None and level.cv_max is not None and level.cv_min > level.cv_max:
+        yield (*path, "level_dependence", "cv_min"), f"{level.cv_min:g} must be <= cv_max ({level.cv_max:g})"
+    if not any_width:
+        yield from _wide_normal(path, parameter)
+
+
+def _wide_normal(path: Path, parameter: Parameter) -> Iterator[Problem]:
+    spreads = [component.spread for component in parameter.components.given().values()]
+    level = parameter.level_dependence
+    widest = max(math.hypot(*spreads), (level.cv_max if level else None) or 0.0)
+    normal = (parameter.distribution, parameter.mode) == ("normal", "relative")
+    bounded = parameter.clip is not None and parameter.clip[0] is not None
+    percentage = any(spread > 1 for spread in spreads)  # reported by itself
+    if normal and widest > WIDE_NORMAL and not bounded and not percentage:
+        yield (
+            (*path, "distribution"),
+            f"a relative normal with total cv {widest:.3g} > {WIDE_NORMAL:g} changes signs; "
+            "give `clip` with a lower bound, or use lognormal",
+        )
+
+
+def _mode(path: Path, role: str, parameter: Parameter) -> Iterator[Problem]:
+    units = UNITS[role]
+    if parameter.distribution == "none":
+        return
+    if parameter.mode == "relative":
+        if parameter.unit is not None:
+            yield (*path, "unit"), f"{parameter.unit} is for mode absolute only; a relative spread has no unit"
+        if role in ("v_leak", "v_reset"):
+            yield (*path, "mode"), f"relative to {role}, whose zero is arbitrary; use absolute with unit v_th_range"
+        return
+    if parameter.unit not in units:
+        given = "no unit" if parameter.unit is None else f"{parameter.unit!r}"
+        yield (*path, "unit"), f"{given}; absolute spread of {role} has unit {' or '.join(units)}"
+    if parameter.distribution == "lognormal":
+        yield (*path, "distribution"), "lognormal is a factor; mode absolute allows normal, truncated_normal, uniform"
+    if parameter.level_dependence is not None:
+        yield (*path, "level_dependence"), "for mode relative only"
+
+
+def _components(path: Path, parameter: Parameter) -> Iterator[Problem]:
+    fits, wrong = ("cv", "sd") if parameter.mode == "relative" else ("sd", "cv")
+    given = parameter.components.given()
+    if parameter.distribution == "none":
+        for name in given:
+            yield (*path, "components", name), "distribution none has no components"
+        return
+    if not given and parameter.outliers is None:
+        yield (*path, "components"), f"{parameter.distribution} needs at least one component (or outliers)"
+    for name, component in given.items():
+        here = (*path, "components", name)
+        if getattr(component, wrong) is not None:
+            yield (*here, wrong), f"mode {parameter.mode} needs `{fits}` instead of `{wrong}`"
+        elif getattr(component, fits) is None:
+            yield here, f"needs `{fits}`"
+    spatial = parameter.components.spatial
+    if spatial is not None and (spatial.kernel == "plane") != (spatial.correlation_length is None):
+        verb = "has no" if spatial.kernel == "plane" else "needs a"
+        yield (*path, "components", "spatial"), f"kernel {spatial.kernel} {verb} `correlation_length`"
+
+
+def _clip(path: Path, parameter: Parameter) -> Iterator[Problem]:
+    lo, hi = parameter.clip or (None, None)
+    if parameter.distribution == "truncated_normal" and lo is None and hi is None:
+        yield path, "truncated_normal needs `clip`, the bounds of the truncation"
+    if lo is not None and hi is not None and lo >= hi:
+        yield (*path, "clip"), f"[{lo:g}, {hi:g}] is empty; lo must be below hi"
+    elif parameter.mode == "relative" and ((lo is not None and lo > 1) or (hi is not None and hi < 1)):
+        yield (*path, "clip"), f"[{_end(lo)}, {_end(hi)}] excludes the nominal factor 1"
+
+
+def _end(bound: float | None) -> str:
+    return "null" if bound is None else f"{bound:g}"
+
+
+def _correlation(document: Document) -> Iterator[Problem]:
+    if document.correlation is None:
+        return
+    order, rows = document.correlation.order, document.correlation.matrix
+    path: Path = ("correlation", "matrix")
+    if len(set(order)) != len(order):
+        yield ("correlation", "order"), "a role appears twice"
+    if len(rows) != len(order) or any(len(row) != len(order) for row in rows):
+        yield path, f"must be {len(order)} x {len(order)}, one row and column for each role of `order`"
+        return
+    matrix = np.array(rows)
+    if not np.array_equal(matrix, matrix.T) or np.any(np.diag(matrix) != 1) or np.any(np.abs(matrix) > 1):
+        yield path, "must be symmetric with 1 on the diagonal and entries in [-1, 1]"
+    elif np.linalg.eigvalsh(matrix)[0] < -1e-12:
+        yield path, "is not positive semidefinite: no such correlations exist"
+
+
+def _needs(document: Document) -> Iterator[Problem]:
+    for (where, chooser, choice), fields in _NEEDS.items():
+        block: Frozen | None = document
+        path: Path = tuple(where.split("."))
+        for name in path:
+            block = getattr(block, str(name)) if block is not None else None
+        if block is not None and getattr(block, chooser) == choice:
+            for name in fields:
+                if getattr(block, name) is None:
+                    yield path, f"{chooser} {choice} needs `{name}`"
+
+
+def _faults(document: Document) -> Iterator[Problem]:
+    faults = document.faults
+    cell = ("dead_synapse", "stuck_lrs", "stuck_hrs", "not_converged")
+    total = sum(getattr(faults, name) for name in cell)
+    if total > 1:
+        yield ("faults",), f"{' + '.join(cell)} = {total:g}; the probabilities of one cell sum to at most 1"
+
+
+def _crossbar(crossbar: Crossbar, time: float | None) -> Iterator[Problem]:
+    if crossbar.g_min >= crossbar.g_max:
+        yield ("crossbar", "g_min"), f"{crossbar.g_min:g} must be below g_max ({crossbar.g_max:g})"
+    read = crossbar.read_noise
+    if read is not None and read.model == "pcm_1f":
+        closed = [name for name in ("coefficient", "exponent", "q_max") if getattr(read, name) is None]
+        if (read.q is None) == bool(closed):
+            yield ("crossbar", "read_noise"), "pcm_1f needs either `q`, or `coefficient`, `exponent` and `q_max`"
+    if read is not None and read.q is not None:
+        yield from _curve(("crossbar", "read_noise", "q"), read.q)
+    if crossbar.drift is None:
+        return
+    for name in ("nu_mean", "nu_std"):
+        curve = getattr(crossbar.drift, name)
+        if curve is not None:
+            yield from _curve(("crossbar", "drift", name), curve)
+    if crossbar.drift.model == "table" and crossbar.drift.table is not None and time is not None:
+        times = sorted(point.time for point in crossbar.drift.table)
+        inside = times[0] <= time <= times[-1] if crossbar.drift.interpolate else time in times
+        if not inside:
+            known = ", ".join(f"{t:g}" for t in times)
+            between = " and all between" if crossbar.drift.interpolate else ""
+            yield (
+                ("environment", "time_since_programming"),
+                f"{time:g} is outside crossbar.drift.table; allowed: {known}{between}",
+            )
+
+
+def _curve(path: Path, curve: Curve) -> Iterator[Problem]:
+    forms = ({"a_ln", "b", "min", "max"}, {"poly"}, {"split", "low", "high"})
+    given = {name for name in Curve.model_fields if getattr(curve, name) is not None}
+    if given not in forms:
+        yield path, "needs either `a_ln`, `b`, `min`, `max`, or `poly`, or `split`, `low`, `high`"
+    for name in ("low", "high"):
+        part = getattr(curve, name)
+        if part is not None:
+            yield from _curve((*path, name), part)
+
+
+def _temperature(document: Document) -> Iterator[Problem]:
+    e = document.environment
+    if None not in (e.temperature, e.temperature_ref) and e.temperature != e.temperature_ref and not e.bias_law:
+        yield ("environment", "bias_law"), "needed where temperature differs from temperature_ref"
+
+
+def _evidence(document: Document) -> Iterator[Problem]:
+    """Every number has evidence, and a source unless it is an assumption; one problem a block."""
+    seen: set[Path] = set()
+    for number in numbers(document):
+        block = number.path[:-1]
+        if block in seen:
+            continue
+        if number.evidence is None:
+            seen.add(block)
+            allowed = ", ".join(get_args(Evidence))
+            yield (
+                block,
+                f"`{show(number.path[-1:])}` has no `evidence` here or in an enclosing block; allowed: {allowed}",
+            )
+        elif number.evidence != "assumption" and number.source is None:
+            seen.add(block)
+            yield block, f"evidence {number.evidence} needs a `source`; only an assumption has none"
+
+
+def _sources(document: Document) -> Iterator[Problem]:
+    keys = [source.key for source in document.sources]
+    for i, key in enumerate(keys):
+        if key in keys[:i]:
+            yield ("sources", i, "key"), f"{key!r} is given twice"
+    for path, key in _source_keys(document, ()):
+        if key not in keys:
+            yield path, unknown("", key, keys).removeprefix(": ") if keys else f"{key!r}, but `sources` is empty"
+
+
+def _source_keys(block: Frozen, path: Path) -> Iterator[tuple[Path, str]]:
+    if isinstance(block, Block) and block.source is not None:
+        yield (*path, "source"), block.source
+    for name in type(block).model_fields:
+        value = getattr(block, name)
+        if isinstance(value, Frozen):
+            yield from _source_keys(value, (*path, name))

@@ -1,0 +1,381 @@
+"""Profile schema, version 1.0: what a YAML file that describes a chip may say.
+
+The models (crossbars: schema_crossbar.py) hold structure, types and the domain of single fields; rules.py
+holds the rules that relate fields to each other (units that fit a role, evidence for every number, ...).
+All models are frozen and strict: unknown keys, non-finite numbers and numbers written as text are errors.
+
+Spreads are fractions (0.2 is 20 %, never 20), times are in s, conductances in microsiemens, temperatures
+in K. A block that is absent has no effect; its defaults say so.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from snnrobust.errors import ConfigError, unknown
+from snnrobust.hardware.schema_base import (
+    Bits,
+    Block,
+    Count,
+    Frozen,
+    NonNegative,
+    Numbers,
+    Positive,
+    Probability,
+    Text,
+)
+from snnrobust.hardware.schema_crossbar import Crossbar
+
+Role = Literal[
+    "weight",
+    "recurrent_weight",
+    "bias",
+    "gain",
+    "tau_mem",
+    "tau_syn",
+    "v_th",
+    "v_leak",
+    "v_reset",
+    "refractory",
+    "tau_adapt",
+    "adaptation",
+]
+Distribution = Literal["none", "normal", "lognormal", "truncated_normal", "uniform"]
+Granularity = Literal["per_synapse", "per_neuron_type", "per_neuron", "per_column", "per_core", "per_die"]
+
+
+class Source(Frozen):
+    """A citation that blocks refer to by `key`."""
+
+    key: Text
+    citation: Text
+    doi: Text | None = None
+    arxiv: Text | None = None
+    url: Text | None = None
+
+
+# --- parameters: static and temporal spread -----------------------------------------------------------
+
+
+class Component(Block):
+    """One independent contribution to a parameter's spread, driven by standard normal coordinates z.
+
+    Attributes:
+        cv: Coefficient of variation, a fraction (mode relative).
+        sd: Standard deviation in the parameter's `unit` (mode absolute).
+    """
+
+    cv: NonNegative | None = None
+    sd: NonNegative | None = None
+
+    @property
+    def spread(self) -> float:
+        """`cv` or `sd`, whichever is given; 0 if neither is."""
+        return self.cv if self.cv is not None else self.sd or 0.0
+
+
+class Spatial(Component):
+    """A field over the die with unit variance times the spread.
+
+    Attributes:
+        kernel: `plane` is a x + b y with a, b ~ N(0, 1); `exponential` is a Gaussian process of covariance
+            exp(-d/L), `rbf` of exp(-d^2/(2 L^2)).
+        correlation_length: L as a fraction of the die's edge (exponential and rbf only).
+    """
+
+    kernel: Literal["plane", "exponential", "rbf"]
+    correlation_length: Positive | None = None
+
+
+class Temporal(Component):
+    """Noise that is redrawn while the chip runs.
+
+    Attributes:
+        redraw: Once a `trial` (a pass over the data) or every `step`.
+        correlation_time: Correlation time in s of noise redrawn every step; None is white.
+    """
+
+    redraw: Literal["trial", "step"]
+    correlation_time: Positive | None = None
+
+
+class Components(Frozen):
+    """Independent contributions: one z a die, one a core, a field over the die, one an element, temporal.
+
+    The total of the static parts is sqrt(sum spread^2) for a normal; for a lognormal,
+    1 + CV^2 = product of (1 + cv^2).
+    """
+
+    die: Component | None = None
+    core: Component | None = None
+    spatial: Spatial | None = None
+    device: Component | None = None
+    temporal: Temporal | None = None
+
+    def given(self) -> dict[str, Component]:
+        """The components present in the file, by name, in a fixed order."""
+        names = ("die", "core", "spatial", "device", "temporal")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+
+class LevelDependence(Block):
+    """Spread that depends on the nominal value theta (mode relative only).
+
+    The total cv becomes clip(cv (|theta|/r)^exponent, cv_min, cv_max), split over the components in proportion;
+    r is `reference` times the median of |theta| over the tensor, or `reference` itself (see `reference_of`).
+
+    Attributes:
+        exponent: Power; negative means that small values spread more.
+        reference: A multiple of the median, or a value in theta's own unit.
+        reference_of: Which of the two: `median` or `value`.
+        cv_min: Lower bound of the total cv.
+        cv_max: Upper bound of the total cv.
+    """
+
+    exponent: float
+    reference: Positive = 1.0
+    reference_of: Literal["median", "value"] = "median"
+    cv_min: NonNegative | None = None
+    cv_max: NonNegative | None = None
+
+
+class Outliers(Block):
+    """Frozen anomalous elements: with probability `fraction` the factor is multiplied by `factor` e^{s z}.
+
+    s = sqrt(ln(1 + cv^2)).
+    """
+
+    fraction: Probability
+    factor: Positive
+    cv: NonNegative = 0.0
+
+
+class Parameter(Block):
+    """How one role spreads over elements and chips.
+
+    relative, normal: theta (1 + sum cv_c z_c); relative, lognormal: theta exp(sum s_c z_c) with
+    s_c = sqrt(ln(1 + cv_c^2)); absolute: theta + sum sd_c z_c. Relative spread of v_th is relative to
+    v_th - v_leak.
+
+    Attributes:
+        distribution: Shape; `none` states that the role does not vary.
+        mode: `relative` (factor, components give cv) or `absolute` (offset, components give sd).
+        unit: Absolute only: `v_th_range` (v_th - v_reset: potentials and bias), `s` (time constants,
+            refractory), `parameter` (the parameter's own unit: weights, gain, adaptation).
+        granularity: Which elements share one device draw. per_synapse and per_neuron_type are for weights;
+            tau_syn may say per_neuron_type, which is per_neuron while a neuron has one synapse type.
+        center: What the nominal value is of a lognormal: its `median` or its `mean`.
+        components: Contributions to the spread.
+        level_dependence: Spread as a function of the nominal value.
+        outliers: Frozen anomalous elements.
+        clip: [lo, hi] on the factor (relative) or on the value in the parameter's own unit (absolute);
+            None is an open end.
+    """
+
+    distribution: Distribution
+    mode: Literal["relative", "absolute"] = "relative"
+    unit: Literal["v_th_range", "s", "parameter"] | None = None
+    granularity: Granularity
+    center: Literal["median", "mean"] = "median"
+    components: Components = Components()
+    level_dependence: LevelDependence | None = None
+    outliers: Outliers | None = None
+    clip: Annotated[tuple[float | None, float | None], Field(strict=False)] | None = None
+
+
+class Parameters(Frozen):
+    """The roles that the profile lists; `recurrent_weight` inherits `weight` when absent (see `get`)."""
+
+    weight: Parameter | None = None
+    recurrent_weight: Parameter | None = None
+    bias: Parameter | None = None
+    gain: Parameter | None = None
+    tau_mem: Parameter | None = None
+    tau_syn: Parameter | None = None
+    v_th: Parameter | None = None
+    v_leak: Parameter | None = None
+    v_reset: Parameter | None = None
+    refractory: Parameter | None = None
+    tau_adapt: Parameter | None = None
+    adaptation: Parameter | None = None
+
+    def get(self, role: str) -> Parameter | None:
+        """The entry that applies to `role`, or None where the profile does not list it.
+
+        Raises:
+            ConfigError: If there is no such role.
+        """
+        if role not in type(self).model_fields:
+            raise ConfigError(unknown("role", role, type(self).model_fields))
+        own: Parameter | None = getattr(self, role)
+        return self.weight if own is None and role == "recurrent_weight" else own
+
+    def given(self) -> dict[str, Parameter]:
+        """The entries present in the file, by role, in a fixed order and without inheritance."""
+        return {role: getattr(self, role) for role in type(self).model_fields if getattr(self, role) is not None}
+
+
+class Correlation(Block):
+    """Correlation between the z of different roles of one neuron."""
+
+    order: Annotated[tuple[Role, ...], Field(strict=False, min_length=2)]
+    matrix: Annotated[tuple[Numbers, ...], Field(strict=False, min_length=2)]
+
+
+# --- digital part: quantisation, limits, faults, events -----------------------------------------------
+
+
+class WeightQuantization(Block):
+    """How weights are stored.
+
+    Attributes:
+        scheme: `uniform`: round(w/D) D, `bits` over the range; `subset_sum`: sums of `bits` base currents;
+            `per_type`: an integer times one of `n_types` base weights.
+        bits: Word length (uniform, subset_sum).
+        signed: Whether one word holds both signs.
+        per: What shares one scale.
+        n_types: Number of synapse types (per_type).
+    """
+
+    scheme: Literal["none", "uniform", "subset_sum", "per_type"] = "none"
+    bits: Bits | None = None
+    signed: bool = True
+    per: Literal["tensor", "column", "core"] = "tensor"
+    n_types: Count | None = None
+
+
+class BiasQuantization(Block):
+    """Bias generator: `coarse` ranges a factor `ratio` apart up to `i_max` A, `fine_bits` within each."""
+
+    scheme: Literal["none", "coarse_fine"] = "none"
+    coarse: Count | None = None
+    fine_bits: Bits | None = None
+    ratio: Positive | None = None
+    i_max: Positive | None = None
+    nonmonotonic: bool = False
+
+
+class Quantization(Frozen):
+    """Finite precision of stored values."""
+
+    weight: WeightQuantization = WeightQuantization()
+    bias: BiasQuantization = BiasQuantization()
+
+
+class Limits(Block):
+    """What fits on the chip; None is no limit."""
+
+    fan_in: Count | None = None
+    fan_out: Count | None = None
+    neurons: Count | None = None
+    neurons_per_core: Count | None = None
+    signed_by: Literal["type", "row", "pair"] | None = None
+
+
+class Faults(Block):
+    """Probabilities of broken elements, independent unless `clustered`.
+
+    Attributes:
+        dead_neuron: A neuron never spikes.
+        dead_synapse: A synapse contributes nothing.
+        stuck_lrs: A cell is stuck at its low resistance (high conductance).
+        stuck_hrs: A cell is stuck at its high resistance (low conductance).
+        not_converged: A cell's programming did not reach its target.
+        clustered: Faults come in clusters.
+        known: A test finds the faults, so that training may use their map.
+    """
+
+    dead_neuron: Probability = 0.0
+    dead_synapse: Probability = 0.0
+    stuck_lrs: Probability = 0.0
+    stuck_hrs: Probability = 0.0
+    not_converged: Probability = 0.0
+    clustered: bool = False
+    known: bool = False
+
+
+class Events(Block):
+    """What happens to spikes in the digital fabric: loss probability, jitter and delay spread in s, noise in Hz."""
+
+    loss: Probability = 0.0
+    jitter_std: NonNegative = 0.0
+    delay_std: NonNegative = 0.0
+    background_rate: NonNegative = 0.0
+
+
+# --- calibration, environment, the whole --------------------------------------------------------------
+
+
+class Residual(Block):
+    """Standard deviation after calibration over that before, by role."""
+
+    weight: NonNegative | None = None
+    recurrent_weight: NonNegative | None = None
+    bias: NonNegative | None = None
+    gain: NonNegative | None = None
+    tau_mem: NonNegative | None = None
+    tau_syn: NonNegative | None = None
+    v_th: NonNegative | None = None
+    v_leak: NonNegative | None = None
+    v_reset: NonNegative | None = None
+    refractory: NonNegative | None = None
+    tau_adapt: NonNegative | None = None
+    adaptation: NonNegative | None = None
+
+
+class Trim(Block):
+    """Trim with 2^bits steps over +-range_sigma standard deviations of a parameter."""
+
+    bits: Bits
+    range_sigma: Positive
+
+
+class Calibration(Block):
+    """What a lab removes of the spread: nothing, the core's mean, a trim's range, or down to a ratio."""
+
+    mode: Literal["none", "core_mean", "trim", "residual"] = "none"
+    residual: Residual | None = None
+    trim: Trim | None = None
+
+
+class Environment(Block):
+    """Operating conditions: temperatures in K, times in s; None is not stated.
+
+    Attributes:
+        temperature: Temperature of operation.
+        temperature_ref: Temperature at which the spreads hold.
+        bias_law: How currents follow temperature.
+        time_since_programming: Time between programming and use.
+        age: Time in use.
+    """
+
+    temperature: Positive | None = None
+    temperature_ref: Positive | None = None
+    bias_law: Literal["constant_current", "ptat", "ignore"] | None = None
+    time_since_programming: NonNegative | None = None
+    age: NonNegative | None = None
+
+
+class Document(Block):
+    """The whole of a profile file.
+
+    `evidence` and `source` at this level hold for every block that does not give its own. Kind `relative`
+    is the level sweep that `Profile.relative` builds: device spread only, of any width.
+    """
+
+    schema_version: Literal["1.0"]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$")]
+    kind: Literal["analog_asic", "crossbar", "hybrid", "ideal", "relative"]
+    description: str
+    sources: Annotated[tuple[Source, ...], Field(strict=False)] = ()
+    parameters: Parameters = Parameters()
+    correlation: Correlation | None = None
+    quantization: Quantization = Quantization()
+    limits: Limits = Limits()
+    faults: Faults = Faults()
+    events: Events = Events()
+    crossbar: Crossbar | None = None
+    calibration: Calibration = Calibration()
+    environment: Environment = Environment()

@@ -1,0 +1,47 @@
+"""Dead elements: synapses that contribute nothing, neurons that never spike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from snnrobust.hardware.stages.base import Context, Coordinate, Z
+from snnrobust.hardware.stages.variation import upper_quantile
+
+
+@dataclass(frozen=True)
+class Dead:
+    """Elements that are zero with the given probability.
+
+    A dead synapse is a weight of zero. A dead neuron has gain and bias zero, so that it rests at v_leak; both tensors
+    read the same coordinates, which belong to the layer.
+
+    Attributes:
+        owner: What the draw belongs to: the weight's name, or the layer's.
+        component: dead_synapse or dead_neuron.
+        granularity: per_synapse or per_neuron.
+        shape: Shape of the tensor.
+        probability: Of an element to be dead.
+    """
+
+    owner: str
+    component: str
+    granularity: str
+    shape: tuple[int, ...]
+    probability: float
+
+    def coordinates(self) -> tuple[Coordinate, ...]:
+        """One fixed coordinate an element: dead where it exceeds the quantile."""
+        return (Coordinate(self.owner, self.component, self.granularity, self.shape, "fixed"),)
+
+    def apply(self, theta: Tensor, z: Z, context: Context) -> Tensor:
+        """theta, and 0 where dead."""
+        key = self.coordinates()[0].key
+        if key not in z:
+            return theta
+        return theta * (z[key] <= upper_quantile(self.probability)).to(theta.dtype)
+
+    def project(self, z: Z, k: float) -> dict[str, Tensor]:
+        """Faults are held at their draw."""
+        return {}

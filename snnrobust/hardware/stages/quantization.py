@@ -1,0 +1,46 @@
+"""Finite precision of stored weights: uniform steps, straight-through for gradients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from snnrobust.hardware.stages.base import Context, Coordinate, Z, per_output
+
+
+@dataclass(frozen=True)
+class UniformQuantization:
+    """round(w / D) D with D = max|w| / (2^(bits - 1) - 1), or max|w| / (2^bits - 1) for unsigned words.
+
+    The range is that of the nominal tensor, or of each neuron's row, and is held constant in gradients; the rounding
+    is straight-through. Error variance D^2 / 12.
+
+    Attributes:
+        bits: Word length.
+        signed: Whether a word holds both signs; an unsigned word stores the magnitude, the sign is the synapse's type.
+        per: "tensor" or "column" (one range a neuron).
+    """
+
+    bits: int
+    signed: bool = True
+    per: str = "tensor"
+
+    def coordinates(self) -> tuple[Coordinate, ...]:
+        """None: quantisation is deterministic."""
+        return ()
+
+    def apply(self, theta: Tensor, z: Z, context: Context) -> Tensor:
+        """The stored value."""
+        magnitude = theta.detach().abs()
+        per_column = self.per == "column" and theta.ndim > 1
+        top = magnitude.amax(per_output(tuple(theta.shape)), keepdim=True) if per_column else magnitude.amax()
+        steps = max(2 ** (self.bits - 1) - 1, 1) if self.signed else 2**self.bits - 1
+        step = torch.where(top > 0, top / steps, torch.ones_like(top))
+        stored = torch.round(theta.detach() / step) * step
+        return theta + (stored - theta).detach()
+
+    def project(self, z: Z, k: float) -> dict[str, Tensor]:
+        """Nothing to project."""
+        return {}

@@ -1,0 +1,254 @@
+"""Static and per-trial spread of a parameter: distribution, components, granularity, level dependence, outliers.
+
+All components form one coordinate, standard normal in total, zeta = sum_c (s_c / S) z_c with S^2 = sum_c s_c^2, and
+the distribution maps it to a deviation: for a relative spread theta' = base + (theta - base) factor, with
+
+    normal             factor = 1 + S zeta
+    lognormal          factor = exp(S zeta), s_c = sqrt(ln(1 + cv_c^2))     (center mean: exp(S zeta - S^2/2))
+    uniform            factor = 1 + sqrt(3) S (2 Phi(zeta) - 1)
+    truncated_normal   factor = 1 + S Phi_ab^-1(Phi(zeta)), truncated at `clip` (relative: at 0 if there is none)
+
+and for an absolute one theta' = theta + unit (factor - 1). base is v_leak for v_th, else 0.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from snnrobust.hardware.stages.base import Context, Coordinate, Z, by_sign, device_shape
+from snnrobust.snn.specs import ParameterSpec
+
+if TYPE_CHECKING:
+    from snnrobust.hardware.schema import Component, Parameter
+
+STATIC = ("die", "core", "spatial", "device")
+
+
+@dataclass(frozen=True)
+class Variation:
+    """The spread of one parameter tensor (formulas above).
+
+    Attributes:
+        name: Name of the tensor.
+        role: The profile's entry it falls under: die and spatial draws are shared by all tensors of one role.
+        spec: Shape and layer of the tensor.
+        entry: The profile's entry.
+    """
+
+    name: str
+    role: str
+    spec: ParameterSpec
+    entry: Parameter
+
+    def coordinates(self) -> tuple[Coordinate, ...]:
+        """die, spatial and device where their spread is not zero; temporal; two for outliers."""
+        shape = device_shape(self.entry.granularity, self.spec.shape)
+        owner = self.role if self.entry.granularity == "per_die" else self.name
+        found: list[Coordinate] = []
+        for component, spread in self.spreads().items():
+            if component == "die":
+                found.append(Coordinate(self.role, "die", "per_die", (1,) * len(self.spec.shape)))
+            elif component == "spatial":
+                found.append(Coordinate(self.role, "spatial", "plane", (2,)))
+            elif component == "device" and spread:
+                found.append(Coordinate(owner, "device", self.entry.granularity, shape))
+        if self.temporal():
+            found.append(Coordinate(self.name, "temporal", self.entry.granularity, shape, "temporal"))
+        if self.entry.outliers and self.entry.outliers.fraction:
+            for part in ("outlier", "outlier_size"):
+                found.append(Coordinate(self.name, part, self.entry.granularity, shape, "fixed"))
+        return tuple(found)
+
+    def apply(self, theta: Tensor, z: Z, context: Context) -> Tensor:
+        """theta' of this module's formulas, with the instance axis of z if it has one."""
+        static = self.standardised(z, theta)
+        moving = self._read("temporal", z, theta)
+        outlier = self._outlier_factor(z, theta)
+        if static is None and moving is None and outlier is None:
+            return theta
+        if self.entry.mode == "absolute":
+            return self._absolute(theta, static, moving, context)
+        base = context.siblings["v_leak"] if self.spec.role == "v_th" and "v_leak" in context.siblings else None
+        distance = theta if base is None else theta - base
+        deviation, spread = self._deviation(distance, static, moving)
+        factor = 1 + self._mapped(deviation, spread)
+        if outlier is not None:
+            factor = factor * outlier
+        if self.entry.clip is not None:
+            factor = factor.clamp(*self.entry.clip)
+        moved = distance * factor
+        return moved if base is None else base + moved
+
+    def project(self, z: Z, k: float) -> dict[str, Tensor]:
+        """Shared coordinates clipped to +-k, then each element's own to what the bound on their sum leaves.
+
+        The sum bound is |sum_c s_c z_c| <= k sqrt(sum_c s_c^2) per element; the result is feasible, not Euclidean.
+        """
+        keys = {c.component: c.key for c in self.coordinates() if c.kind == "continuous" and c.key in z}
+        shared = {key: z[key].clamp(-k, k) for component, key in keys.items() if component != "device"}
+        if "device" not in keys:
+            return shared
+        share = self.shares()
+        taken = self._shared_sum({**z, **shared})
+        own = z[keys["device"]]
+        if taken is None:
+            return {**shared, keys["device"]: own.clamp(-k, k)}
+        low = ((-k - taken) / share["device"]).clamp(min=-k)
+        high = ((k - taken) / share["device"]).clamp(max=k)
+        return {**shared, keys["device"]: torch.minimum(torch.maximum(own, low), high)}
+
+    def spreads(self) -> dict[str, float]:
+        """s of each static component that is not zero: cv or sd, or sqrt(ln(1 + cv^2)) of a lognormal."""
+        if self.entry.distribution == "none":
+            return {}
+        given = self.entry.components.given()
+        found = {name: self._scale(given[name]) for name in STATIC if name in given and self._simulated(name, given)}
+        return {name: s for name, s in found.items() if s}
+
+    def temporal(self) -> float:
+        """s of the part that is drawn again in every trial."""
+        part = self.entry.components.temporal
+        drawn = self.entry.distribution != "none" and part is not None and part.redraw == "trial"
+        return self._scale(part) if drawn and part is not None else 0.0
+
+    def shares(self) -> dict[str, float]:
+        """s_c / S of each static component; their squares sum to 1."""
+        spreads = self.spreads()
+        total = math.sqrt(sum(s * s for s in spreads.values()))
+        return {name: s / total for name, s in spreads.items()}
+
+    def standardised(self, z: Z, theta: Tensor) -> Tensor | None:
+        """zeta = sum_c (s_c / S) z_c, broadcastable against theta; None where z has no static coordinate."""
+        terms = []
+        shared = self._shared_sum(z)
+        if shared is not None:
+            terms.append(shared.to(theta.dtype))
+        own = self._read("device", z, theta)
+        if own is not None:
+            terms.append(self.shares()["device"] * own)
+        return sum(terms[1:], terms[0]) if terms else None
+
+    def _simulated(self, name: str, given: dict[str, Component]) -> bool:
+        spatial = self.entry.components.spatial
+        return name in ("die", "device") or (name == "spatial" and spatial is not None and spatial.kernel == "plane")
+
+    def _scale(self, component: Component) -> float:
+        spread = component.spread
+        return math.sqrt(math.log1p(spread**2)) if self.entry.distribution == "lognormal" else spread
+
+    def _shared_sum(self, z: Z) -> Tensor | None:
+        keys = {c.component: c.key for c in self.coordinates()}
+        share = self.shares()
+        terms = []
+        if keys.get("die") in z:
+            terms.append(share["die"] * z[keys["die"]])
+        if keys.get("spatial") in z:
+            x, y = plane_positions(self.spec.shape[0], z[keys["spatial"]])
+            slope = z[keys["spatial"]]
+            field = slope[..., :1] * x + slope[..., 1:] * y
+            terms.append(share["spatial"] * field[(..., *(None,) * (len(self.spec.shape) - 1))])
+        return sum(terms[1:], terms[0]) if terms else None
+
+    def _read(self, component: str, z: Z, theta: Tensor) -> Tensor | None:
+        key = next((c.key for c in self.coordinates() if c.component == component), None)
+        if key is None or key not in z:
+            return None
+        value = z[key].to(theta.dtype)
+        ndim = len(self.spec.shape)
+        typed = self.entry.granularity == "per_neuron_type" and ndim > 1
+        return by_sign(value, theta, ndim) if typed else value
+
+    def _deviation(self, distance: Tensor, static: Tensor | None, moving: Tensor | None) -> tuple[Tensor, Tensor]:
+        spread = self._total_spread(distance)
+        deviation = spread * static if static is not None else torch.zeros_like(distance)
+        if moving is not None:
+            deviation = deviation + self.temporal() * moving
+            spread = (spread**2 + self.temporal() ** 2).sqrt()
+        return deviation, spread
+
+    def _total_spread(self, distance: Tensor) -> Tensor:
+        """S, which depends on the nominal value where the profile says so: cv clip((|theta| / ref)^p, ...)."""
+        spreads = self.spreads()
+        total = math.sqrt(sum(s * s for s in spreads.values()))
+        law = self.entry.level_dependence
+        if law is None or not total:
+            return torch.full((), total, dtype=distance.dtype, device=distance.device)
+        lognormal = self.entry.distribution == "lognormal"
+        cv = math.sqrt(math.expm1(total**2)) if lognormal else total
+        magnitude = distance.abs()
+        reference = magnitude.detach().median() * law.reference if law.reference_of == "median" else law.reference
+        # Bounded away from 0 and infinity, so that the gradient is finite at theta = 0 for any exponent.
+        ratio = (magnitude / torch.as_tensor(reference).clamp_min(1e-30)).clamp(1e-6, 1e6)
+        at_level = (cv * ratio**law.exponent).clamp(law.cv_min or 0.0, law.cv_max)
+        spread: Tensor = torch.log1p(at_level**2).sqrt() if lognormal else at_level
+        return spread
+
+    def _mapped(self, deviation: Tensor, spread: Tensor) -> Tensor:
+        kind = self.entry.distribution
+        if kind == "lognormal":
+            centred = deviation - spread**2 / 2 if self.entry.center == "mean" else deviation
+            grown: Tensor = torch.expm1(centred)
+            return grown
+        if kind == "normal":
+            return deviation
+        safe = spread.clamp_min(1e-12).double()
+        probability = torch.special.ndtr(deviation.double() / safe)
+        if kind == "uniform":
+            mapped: Tensor = math.sqrt(3) * safe * (2 * probability - 1)
+            return mapped.to(deviation.dtype)
+        low, high = self._truncation()
+        below, above = torch.special.ndtr(low / safe), torch.special.ndtr(high / safe)
+        inside = (below + probability * (above - below)).clamp(1e-300, 1 - 1e-16)
+        mapped = safe * torch.special.ndtri(inside)
+        return mapped.to(deviation.dtype)
+
+    def _truncation(self) -> tuple[float, float]:
+        relative = self.entry.mode == "relative"
+        low, high = self.entry.clip or (None, None)
+        low = 0.0 if low is None and relative else low
+        ends = (-math.inf if low is None else low - relative, math.inf if high is None else high - relative)
+        return ends
+
+    def _absolute(self, theta: Tensor, static: Tensor | None, moving: Tensor | None, context: Context) -> Tensor:
+        deviation, spread = self._deviation(theta, static, moving)
+        unit: Tensor | float = 1.0
+        if self.entry.unit == "v_th_range":
+            one = torch.ones((), dtype=theta.dtype, device=theta.device)
+            unit = context.siblings.get("v_th", one) - context.siblings.get("v_reset", 0 * one)
+        value = theta + unit * self._mapped(deviation, spread)
+        return value if self.entry.clip is None else value.clamp(*self.entry.clip)
+
+    def _outlier_factor(self, z: Z, theta: Tensor) -> Tensor | None:
+        law, chosen, size = self.entry.outliers, self._read("outlier", z, theta), self._read("outlier_size", z, theta)
+        if law is None or chosen is None:
+            return None
+        factor = torch.full_like(chosen, law.factor)
+        if size is not None and law.cv:
+            factor = factor * torch.exp(math.sqrt(math.log1p(law.cv**2)) * size)
+        return torch.where(chosen > upper_quantile(law.fraction), factor, torch.ones_like(factor))
+
+
+def upper_quantile(fraction: float) -> float:
+    """The value that a standard normal exceeds with this probability."""
+    if fraction >= 1:
+        return -math.inf
+    return NormalDist().inv_cdf(1 - fraction) if fraction > 0 else math.inf
+
+
+def plane_positions(neurons: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Neurons in row-major order on a square core: x and y [N], centred, with mean(x^2 + y^2) = 1.
+
+    So the field a x + b y with a, b ~ N(0, 1) has variance 1 on average over the core.
+    """
+    side = math.ceil(math.sqrt(neurons))
+    index = torch.arange(neurons, device=like.device)
+    x, y = (index % side).to(like.dtype), (index // side).to(like.dtype)
+    x, y = x - x.mean(), y - y.mean()
+    size = (x**2 + y**2).mean().sqrt().clamp_min(1e-12)
+    return x / size, y / size

@@ -1,0 +1,1 @@
+"""Reports: tables for the terminal, figures, one self-contained HTML page."""

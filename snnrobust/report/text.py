@@ -1,0 +1,94 @@
+"""Tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from snnrobust.evaluation.tolerance import Tolerance
+    from snnrobust.hardware.profile import Profile
+
+
+def console() -> Console:
+    """Where tables go: as wide as the terminal, and at least 100 columns in a file or pipe."""
+    out = Console(highlight=False, soft_wrap=False)
+    return out if out.is_terminal else Console(highlight=False, width=max(out.width, 120))
+
+
+def percent(value: float) -> str:
+    """A fraction in percent with one decimal."""
+    return f"{100 * value:.1f}"
+
+
+def table(title: str, columns: Mapping[str, str], rows: Iterable[Sequence[str]]) -> Table:
+    """A plain table.
+
+    Args:
+        title: Line above it.
+        columns: What each column holds, by its heading: "name" or "number", never cut; "text", wrapped.
+        rows: Cells.
+    """
+    result = Table(
+        title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0)
+    )
+    for heading, kind in columns.items():
+        result.add_column(heading, justify="right" if kind == "number" else "left", no_wrap=kind != "text")
+    for row in rows:
+        result.add_row(*row)
+    return result
+
+
+def tolerance_table(result: Tolerance, specification: float) -> Table:
+    """Accuracy of the chips of each network under each condition, and their yield."""
+    rows = []
+    for s in result.summary(specification):
+        y = s.chips_passed
+        chips = f"{s.chips}" if not s.nonfinite else f"{s.chips} ({s.nonfinite} non-finite)"
+        if not s.chips:
+            rows.append((s.condition, s.model, "not run", *[""] * 6))
+            continue
+        interval = f"{percent(y.low)}-{percent(y.high)}"
+        values = map(percent, (s.mean, s.std, s.minimum, s.quantile05, y.share))
+        rows.append((s.condition, s.model, *values, interval, chips))
+    numbers = ("mean", "std", "min", "5 % quantile", f"yield >= {percent(specification)}", "95 % interval", "chips")
+    columns = {"chip": "name", "network": "name", **dict.fromkeys(numbers, "number")}
+    return table(f"{result.metric} over chips, in percent", columns, rows)
+
+
+def notes(result: Tolerance) -> list[str]:
+    """What has to be said beside the table, one line each."""
+    lines = [f"{name}: {line}" for name, found in result.notes.items() for line in found]
+    return [*lines, result.population] if result.population else lines
+
+
+def _value(value: float | tuple[float, ...]) -> str:
+    return ", ".join(f"{v:g}" for v in value) if isinstance(value, tuple) else f"{value:g}"
+
+
+def profile_page(profile: Profile) -> None:
+    """Print a profile: what it is, every number with its evidence and source, what is not simulated yet."""
+    out = console()
+    out.print(f"{profile.name} ({profile.kind}, sha256 {profile.hash[:12]})", style="bold")
+    out.print(" ".join(profile.description.split()))
+    rows = [
+        (".".join(map(str, n.path)), _value(n.value), n.evidence or "", n.source or "", n.note or "")
+        for n in profile.numbers()
+    ]
+    columns = {"number": "name", "value": "number", "evidence": "name", "source": "name", "note": "text"}
+    if rows:
+        out.print(table("", columns, rows))
+    for source in profile.sources:
+        link = next(
+            (f"{kind}:{v}" for kind, v in (("doi", source.doi), ("arXiv", source.arxiv)) if v), source.url or ""
+        )
+        out.print(f"{source.key}: {source.citation} {link}".rstrip())
+    summary = profile.evidence_summary()
+    counts = ", ".join(f"{count} {kind}" for kind, count in summary.counts.items() if count)
+    out.print(f"evidence: {counts or 'no numbers'}")
+    missing = profile.not_simulated()
+    if missing:
+        out.print(f"not simulated yet: {', '.join(missing)}")

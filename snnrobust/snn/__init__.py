@@ -1,0 +1,27 @@
+"""Spiking networks: neuron equations, surrogate gradients, layers, networks."""
+
+from snnrobust.snn.layers import ALIF, LIF, NEURONS, Layer, SpikingLayer
+from snnrobust.snn.network import Network, Recording
+from snnrobust.snn.neurons import Dynamics, State
+from snnrobust.snn.readouts import LI, READOUTS, MeanRate
+from snnrobust.snn.specs import ROLES, ParameterSpec, spec_of
+from snnrobust.snn.surrogates import Surrogate
+
+__all__ = [
+    "ALIF",
+    "LI",
+    "LIF",
+    "NEURONS",
+    "READOUTS",
+    "ROLES",
+    "Dynamics",
+    "Layer",
+    "MeanRate",
+    "Network",
+    "ParameterSpec",
+    "Recording",
+    "SpikingLayer",
+    "State",
+    "Surrogate",
+    "spec_of",
+]

@@ -1,0 +1,328 @@
+"""Layers: they hold nominal parameters by role and run the neuron equations on any values of these.
+
+Every layer has a pure form, `run(params, x, ...)`, on parameters with or without an instance axis, and the module
+form, `layer(x, state)`, on its own. A new neuron is a subclass of `SpikingLayer` with its own `step`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from snnrobust.errors import ConfigError, ShapeError
+from snnrobust.snn import neurons
+from snnrobust.snn.engines import eager
+from snnrobust.snn.neurons import Dynamics
+from snnrobust.snn.specs import ParameterSpec, spec_of
+from snnrobust.snn.surrogates import Surrogate
+
+Params = Mapping[str, Tensor]
+
+
+def with_instances(params: Params, nominal_ndim: Mapping[str, int]) -> int | None:
+    """The number of instances K that the parameters have, or None if no tensor has an instance axis.
+
+    Raises:
+        ShapeError: If two tensors disagree on K, or one has neither its nominal number of axes nor one more.
+    """
+    found: dict[str, int] = {}
+    for name, value in params.items():
+        extra = value.ndim - nominal_ndim[name]
+        if extra not in (0, 1):
+            raise ShapeError(
+                f"{name}: shape {tuple(value.shape)} must have {nominal_ndim[name]} axes, or one more for instances"
+            )
+        if extra:
+            found[name] = value.shape[0]
+    if len(set(found.values())) > 1:
+        raise ShapeError(f"instances: parameters disagree on their number: {found}")
+    return next(iter(found.values()), None)
+
+
+class Layer(nn.Module):
+    """Base of all layers: weights, per-neuron parameters with roles, and the input current.
+
+    Args:
+        inputs: Number of inputs I.
+        neurons: Number of neurons N.
+        values: Nominal value of each per-neuron parameter by role, a number or [N].
+        recurrent: Adds recurrent_weight [N, N] (to, from); self-connections are allowed.
+        on_chip: False for a layer that is computed off the chip.
+        seed: Seed of the initial weights, N(0, 1 / I) and N(0, 1 / (4 N)), which `scale_to_fluctuate` then scales.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        neurons: int,
+        values: Mapping[str, float | Tensor],
+        *,
+        recurrent: bool = False,
+        on_chip: bool = True,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        for name, count in (("inputs", inputs), ("neurons", neurons)):
+            if count < 1:
+                raise ConfigError(f"{name}: {count} must be at least 1")
+        self.inputs, self.neurons, self.on_chip = inputs, neurons, on_chip
+        generator = torch.Generator().manual_seed(seed)
+        self.weight = nn.Parameter(torch.randn(neurons, inputs, generator=generator) * inputs**-0.5)
+        if recurrent:
+            start = torch.randn(neurons, neurons, generator=generator) * 0.5 * neurons**-0.5
+            self.recurrent_weight = nn.Parameter(start)
+        self.bias = nn.Parameter(torch.zeros(neurons))
+        for name, value in values.items():
+            tensor = torch.as_tensor(value, dtype=self.weight.dtype)
+            if tensor.ndim > 1 or tensor.numel() not in (1, neurons):
+                raise ShapeError(f"{name}: shape {tuple(tensor.shape)} must be () or ({neurons},)")
+            full = tensor.expand(neurons).clone()
+            if name.startswith("tau_") and not bool((full > 0).all()):
+                raise ConfigError(f"{name}: {value} must be positive seconds (None where it is absent, never 0)")
+            # Device parameters are real module parameters (saved, moved, attacked) but trained only on request.
+            self.register_parameter(name, nn.Parameter(full, requires_grad=False))
+
+    def parameter_specs(self) -> dict[str, ParameterSpec]:
+        """Role, shape, unit and sign of each parameter, by its name in this layer."""
+        return {
+            name: spec_of(name, tuple(p.shape), on_chip=self.on_chip)
+            for name, p in self.named_parameters(recurse=False)
+        }
+
+    def nominal(self) -> dict[str, Tensor]:
+        """The nominal parameters by name."""
+        return dict(self.named_parameters(recurse=False))
+
+    def instances(self, params: Params) -> int | None:
+        """The number of instances of the given parameters, None without an instance axis."""
+        return with_instances(params, {name: p.ndim for name, p in self.named_parameters(recurse=False)})
+
+    def check_input(self, x: Tensor) -> None:
+        """Raise ShapeError unless x is [T, B, I] or [K, T, B, I] of this layer."""
+        if x.ndim not in (3, 4) or x.shape[-1] != self.inputs or 0 in x.shape[-3:-1]:
+            raise ShapeError(f"x: shape {tuple(x.shape)} must be [T, B, {self.inputs}] or [K, T, B, {self.inputs}]")
+
+    def drive(self, params: Params, x: Tensor) -> Tensor:
+        """Current gain W x_t + bias of all steps, [T, B, N], or [K, T, B, N] if a parameter has an instance axis."""
+        self.check_input(x)
+        u = eager.input_current(x, gained(params, "weight"), params.get("bias"))
+        count = self.instances(params)
+        return u.expand(count, *u.shape) if count is not None and u.ndim == 3 else u
+
+
+def gained(params: Params, name: str) -> Tensor:
+    """Weights with the neuron's gain folded in, which is the gain on the summed current; exact for gain 1."""
+    gain = params.get("gain")
+    return params[name] if gain is None else gain.unsqueeze(-1) * params[name]
+
+
+class SpikingLayer(Layer):
+    """A population of spiking neurons; subclasses define `step` and, if needed, `start`.
+
+    Args:
+        dynamics: dt, integrator, reset and surrogate.
+        (others): See `Layer`.
+    """
+
+    kind: ClassVar[str] = ""
+
+    def __init__(
+        self,
+        inputs: int,
+        neurons: int,
+        values: Mapping[str, float | Tensor],
+        *,
+        dynamics: Dynamics,
+        recurrent: bool = False,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(inputs, neurons, values, recurrent=recurrent, seed=seed)
+        self.dynamics, self.recurrent = dynamics, recurrent
+        check_integrator(self, dynamics)
+        scale_to_fluctuate(self, dynamics)
+
+    def start(self, c: Params, like: Tensor) -> Any:  # noqa: ANN401 (a neuron's own state)
+        """State at the start of a sample, shaped like the current `like` [.., B, N]."""
+        return neurons.initial_state(c, like)
+
+    def step(self, u: Tensor, state: Any, c: Params) -> Any:  # noqa: ANN401 (a neuron's own state)
+        """One step of the equations on constants c (see `neurons.constants`); the result has the spikes in `.o`."""
+        return neurons.spiking_step(u, state, c, self.dynamics)
+
+    def run(self, params: Params, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:  # noqa: ANN401 (a neuron's own state)
+        """The pure form: spikes of these parameters.
+
+        Args:
+            params: Parameters by name, each nominal in shape or with a leading instance axis.
+            x: Input currents or spikes, [T, B, I] or [K, T, B, I].
+            state: State to go on from, as returned; None starts a sample.
+
+        Returns:
+            Spikes [T, B, N] or [K, T, B, N], and the state after the last step.
+        """
+        u = self.drive(params, x)
+        weights = ("weight", "recurrent_weight", "bias", "gain")
+        c = neurons.constants({n: p for n, p in params.items() if n not in weights}, self.dynamics)
+        state = self.start(c, u[..., 0, :, :]) if state is None else state
+        recurrent = gained(params, "recurrent_weight") if self.recurrent else None
+        return eager.run_spiking(lambda current, s: self.step(current, s, c), u, recurrent, state)
+
+    def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:  # noqa: ANN401 (a neuron's own state)
+        """`run` on the nominal parameters."""
+        return self.run(self.nominal(), x, state)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The structure, as plain values; the parameters' values are stored beside it."""
+        return {
+            "kind": self.kind,
+            "inputs": self.inputs,
+            "neurons": self.neurons,
+            "recurrent": self.recurrent,
+            "parameters": [n for n, _ in self.named_parameters(recurse=False)],
+            "dynamics": self.dynamics.to_dict(),
+        }
+
+
+def scale_to_fluctuate(layer: Layer, dynamics: Dynamics) -> None:
+    """Scale initial weights so that white input of variance 1 makes v fluctuate by the firing threshold.
+
+    Fluctuation-driven initialisation (Rossbroich, Gygax and Zenke 2022, doi:10.1088/2634-4386/ac97bb): the standard
+    deviation of v is the 2-norm of its response h to one unit of current, computed here step by step. A readout
+    without threshold is scaled to 1.
+    """
+    own = dict(layer.named_parameters(recurse=False))
+    kept: dict[str, Tensor] = {n: p.detach() for n, p in own.items() if n in ("tau_mem", "tau_syn")}
+    c = neurons.constants({**kept, "v_leak": torch.zeros(layer.neurons)}, dynamics)
+    u = torch.ones(1, layer.neurons)
+    v, i = torch.zeros_like(u), torch.zeros_like(u) if "a_syn" in c else None
+    steps = int(min(10 * max(float(t.max()) for t in kept.values()) / dynamics.dt, 10_000)) + 1
+    energy = torch.zeros_like(u)
+    for _ in range(steps):
+        v, i = neurons.leak(u, v, i, c)
+        u, energy = torch.zeros_like(u), energy + v**2
+    size = (own["v_th"].detach() - own["v_leak"].detach()).abs() if "v_th" in own else torch.ones(layer.neurons)
+    factor = (size / energy[0].sqrt()).unsqueeze(-1)
+    with torch.no_grad():
+        for name in ("weight", "recurrent_weight"):
+            if name in own:
+                own[name].mul_(factor)
+
+
+def check_integrator(layer: Layer, dynamics: Dynamics) -> None:
+    """Raise ConfigError where the Euler step is longer than a time constant."""
+    if dynamics.integrator == "euler":
+        for name, p in layer.named_parameters(recurse=False):
+            if name.startswith("tau_") and bool((p < dynamics.dt * (1 - 1e-6)).any()):
+                raise ConfigError(
+                    f"{name}: {float(p.min()):g} s is below dt = {dynamics.dt:g} s; euler needs dt/tau <= 1"
+                )
+
+
+def present(**values: float | Tensor | None) -> dict[str, float | Tensor]:
+    """The parameters that are not None."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+class LIF(SpikingLayer):
+    """Leaky integrate-and-fire neurons; equations in `snnrobust.snn.neurons`.
+
+    Args:
+        inputs: Number of inputs I.
+        neurons: Number of neurons N.
+        recurrent: Recurrent weights [N, N].
+        dt: Time step in s.
+        tau_mem: Membrane time constant in s, a number or [N]; 20 dt by default.
+        tau_syn: Synaptic time constant in s, or None for no synapse.
+        v_th: Firing threshold.
+        v_leak: Resting potential.
+        v_reset: Potential after a spike (hard reset).
+        refractory: Dead time after a spike in s, rounded to steps.
+        integrator: "exponential" or "euler".
+        reset: "hard" or "soft".
+        detach_reset: No gradient through the spike in the reset.
+        surrogate: Derivative of the spike.
+        seed: Seed of the initial weights.
+
+    Raises:
+        ConfigError: For a value outside its domain.
+        ShapeError: For a per-neuron value that is not [N].
+    """
+
+    kind = "lif"
+
+    def __init__(
+        self,
+        inputs: int,
+        neurons: int,
+        recurrent: bool = False,
+        *,
+        dt: float = 1e-3,
+        tau_mem: float | Tensor | None = None,
+        tau_syn: float | Tensor | None = None,
+        v_th: float | Tensor = 1.0,
+        v_leak: float | Tensor = 0.0,
+        v_reset: float | Tensor = 0.0,
+        refractory: float | Tensor = 0.0,
+        integrator: str = "exponential",
+        reset: str = "hard",
+        detach_reset: bool = True,
+        surrogate: Surrogate | None = None,
+        seed: int = 0,
+        **adaptation: float | Tensor,
+    ) -> None:
+        dynamics = Dynamics(
+            dt=dt,
+            integrator=integrator,
+            reset=reset,
+            detach_reset=detach_reset,
+            surrogate=surrogate or Surrogate(),
+        )
+        dead_time = refractory if bool((torch.as_tensor(refractory) > 0).any()) else None
+        values = present(
+            gain=1.0,
+            tau_mem=20 * dt if tau_mem is None else tau_mem,
+            tau_syn=tau_syn,
+            v_th=v_th,
+            v_leak=v_leak,
+            v_reset=v_reset if reset == "hard" else None,
+            refractory=dead_time,
+            **adaptation,
+        )
+        super().__init__(inputs, neurons, values, dynamics=dynamics, recurrent=recurrent, seed=seed)
+
+
+class ALIF(LIF):
+    """LIF with an adaptive threshold, v_th + adaptation b; b follows the spikes with tau_adapt.
+
+    Args:
+        inputs: Number of inputs I.
+        neurons: Number of neurons N.
+        recurrent: Recurrent weights [N, N].
+        tau_adapt: Time constant of the adaptation in s; 100 dt by default.
+        adaptation: Strength of the adaptation.
+        dt: Time step in s.
+        **values: As for `LIF`.
+    """
+
+    kind = "alif"
+
+    def __init__(
+        self,
+        inputs: int,
+        neurons: int,
+        recurrent: bool = False,
+        *,
+        tau_adapt: float | Tensor | None = None,
+        adaptation: float | Tensor = 1.0,
+        dt: float = 1e-3,
+        **values: Any,  # noqa: ANN401 (LIF's keywords)
+    ) -> None:
+        tau = 100 * dt if tau_adapt is None else tau_adapt
+        super().__init__(inputs, neurons, recurrent, dt=dt, tau_adapt=tau, adaptation=adaptation, **values)
+
+
+NEURONS: dict[str, type[SpikingLayer]] = {"lif": LIF, "alif": ALIF}
+"""Neurons by name; `Network.recurrent(neuron=...)` and the command line look here, and a project may add its own."""

@@ -1,0 +1,241 @@
+"""A network: spiking layers and a readout, as a module and as a pure function of its parameters."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from snnrobust.errors import ConfigError, ShapeError, unknown
+from snnrobust.snn.layers import NEURONS, Params, SpikingLayer
+from snnrobust.snn.neurons import Dynamics
+from snnrobust.snn.readouts import LI, READOUTS, MeanRate
+from snnrobust.snn.specs import ParameterSpec
+from snnrobust.snn.surrogates import Surrogate
+
+
+class Recording(NamedTuple):
+    """What a run gives when it records.
+
+    Attributes:
+        logits: [B, O] or [K, B, O].
+        spikes: Spikes of each spiking layer by name, [T, B, N] or [K, T, B, N].
+    """
+
+    logits: Tensor
+    spikes: dict[str, Tensor]
+
+
+class Network(nn.Module):
+    """Spiking layers in a row and a readout.
+
+    Args:
+        layers: At least one `SpikingLayer` and then one readout, `LI` or `MeanRate`, of fitting sizes.
+
+    Raises:
+        ConfigError: If the stack is empty, or does not end in a readout.
+        ShapeError: If two neighbours' sizes do not fit.
+    """
+
+    def __init__(self, layers: Sequence[SpikingLayer | LI | MeanRate]) -> None:
+        super().__init__()
+        if len(layers) < 2 or not isinstance(layers[-1], LI | MeanRate):
+            raise ConfigError(
+                "layers: a network needs at least one spiking layer and ends in one readout (LI, MeanRate)"
+            )
+        self.spiking_names: list[str] = []
+        for index, layer in enumerate(layers[:-1]):
+            if not isinstance(layer, SpikingLayer):
+                raise ConfigError(
+                    f"layers[{index}]: {type(layer).__name__} must be a spiking layer; a readout comes last"
+                )
+            if layer.neurons != layers[index + 1].inputs:
+                raise ShapeError(
+                    f"layers[{index + 1}].inputs: {layers[index + 1].inputs} must be {layer.neurons}, "
+                    f"the number of neurons before it"
+                )
+            self.spiking_names.append(f"layer{index}")
+            self.add_module(f"layer{index}", layer)
+        self.readout = layers[-1]
+
+    @classmethod
+    def recurrent(
+        cls,
+        inputs: int,
+        hidden: int | Sequence[int],
+        outputs: int,
+        *,
+        neuron: str = "lif",
+        dt: float = 1e-3,
+        tau_mem: float | None = None,
+        tau_syn: float | None = None,
+        tau_out: float | None = None,
+        surrogate: Surrogate | None = None,
+        readout: str = "li",
+        decode: str = "mean",
+        seed: int = 0,
+        **values: Any,  # noqa: ANN401 (the neuron's keywords)
+    ) -> Network:
+        """A recurrent network: one or several recurrent layers of spiking neurons and a readout.
+
+        Args:
+            inputs: Number of inputs I.
+            hidden: Neurons of the hidden layer, or of each.
+            outputs: Number of outputs O.
+            neuron: Name of a neuron in `NEURONS`.
+            dt: Time step in s.
+            tau_mem: Membrane time constant of the hidden neurons in s; 20 dt by default.
+            tau_syn: Synaptic time constant in s, or None.
+            tau_out: Membrane time constant of an LI readout in s; 20 dt by default.
+            surrogate: Derivative of the spike.
+            readout: "li" or "rate".
+            decode: How an LI readout is decoded: mean, max, last.
+            seed: Seed of the initial weights.
+            **values: Further keywords of the neuron (v_th, reset, refractory, ...).
+        """
+        if neuron not in NEURONS:
+            raise ConfigError(unknown("neuron", neuron, NEURONS))
+        if readout not in READOUTS:
+            raise ConfigError(unknown("readout", readout, READOUTS))
+        sizes = [hidden] if isinstance(hidden, int) else list(hidden)
+        make: Any = NEURONS[neuron]
+        layers: list[Any] = []
+        for index, (before, size) in enumerate(zip([inputs, *sizes[:-1]], sizes, strict=True)):
+            layers.append(
+                make(
+                    before,
+                    size,
+                    recurrent=True,
+                    dt=dt,
+                    tau_mem=tau_mem,
+                    tau_syn=tau_syn,
+                    surrogate=surrogate,
+                    seed=seed * 1000 + index,
+                    **values,
+                )
+            )
+        last = seed * 1000 + len(sizes)
+        if readout == "li":
+            layers.append(LI(sizes[-1], outputs, dt=dt, tau_mem=tau_out, decode=decode, seed=last))
+        else:
+            layers.append(MeanRate(sizes[-1], outputs, seed=last))
+        return cls(layers)
+
+    @property
+    def spiking(self) -> dict[str, SpikingLayer]:
+        """The spiking layers by name, first to last."""
+        return {name: self.get_submodule(name) for name in self.spiking_names}  # type: ignore[misc]  # checked in __init__
+
+    @property
+    def inputs(self) -> int:
+        """Number of inputs I."""
+        return next(iter(self.spiking.values())).inputs
+
+    def nominal(self) -> dict[str, Tensor]:
+        """The nominal parameters by name, "layer0.weight" and so on."""
+        return dict(self.named_parameters())
+
+    def parameter_specs(self) -> dict[str, ParameterSpec]:
+        """Role, shape, unit, sign and layer of every parameter, by name."""
+        specs = {}
+        for layer_name, layer in [*self.spiking.items(), ("readout", self.readout)]:
+            for name, spec in layer.parameter_specs().items():
+                specs[f"{layer_name}.{name}"] = ParameterSpec(
+                    spec.role, spec.shape, spec.unit, spec.positive, spec.on_chip, layer_name
+                )
+        return specs
+
+    def record(self, params: Params, x: Tensor, lengths: Tensor | None = None) -> Recording:
+        """As `run`, with every layer's spikes."""
+        parts = _by_layer(params)
+        spikes: dict[str, Tensor] = {}
+        for name, layer in self.spiking.items():
+            x, _ = layer.run(parts[name], x)
+            spikes[name] = x
+        return Recording(self.readout.run(parts["readout"], x, lengths), spikes)
+
+    def run(self, params: Params, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Logits as a pure function of the parameters.
+
+        Args:
+            params: Parameters by name, each nominal in shape or with a leading instance axis K.
+            x: Inputs [T, B, I], or [K, T, B, I].
+            lengths: Valid steps of each sample [B]; None where all are valid.
+
+        Returns:
+            [B, O], or [K, B, O] where any parameter has an instance axis.
+        """
+        return self.record(params, x, lengths).logits
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Logits [B, O] of the nominal parameters."""
+        return self.run(self.nominal(), x, lengths)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The structure, as plain values; `from_dict` builds the same network with initial values."""
+        return {
+            "layers": [layer.to_dict() for layer in self.spiking.values()],
+            "readout": self.readout.to_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, structure: Mapping[str, Any], parameters: Mapping[str, Tensor]) -> Network:
+        """The network of a stored structure with the given parameter values.
+
+        Raises:
+            ConfigError: If the structure names an unknown neuron or readout.
+            ShapeError: If the parameters do not belong to the structure.
+        """
+        layers: list[Any] = [_layer(entry) for entry in structure["layers"]]
+        net = cls([*layers, _layer(structure["readout"])])
+        expected = {name: tuple(p.shape) for name, p in net.named_parameters()}
+        given = {name: tuple(p.shape) for name, p in parameters.items()}
+        if expected != given:
+            wrong = sorted(set(expected.items()) ^ set(given.items()))
+            raise ShapeError(f"parameters: they do not belong to the structure; they differ in {wrong[0][0]}")
+        with torch.no_grad():
+            for name, p in net.named_parameters():
+                p.copy_(parameters[name])
+        return net
+
+    def hash(self) -> str:
+        """SHA-256 of structure and parameter values: the identity of a trained network."""
+        digest = hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode())
+        for name, p in sorted(self.named_parameters()):
+            digest.update(name.encode() + p.detach().cpu().numpy().tobytes())
+        return digest.hexdigest()
+
+
+def _by_layer(params: Params) -> dict[str, dict[str, Tensor]]:
+    parts: dict[str, dict[str, Tensor]] = {}
+    for name, value in params.items():
+        layer, _, own = name.rpartition(".")
+        parts.setdefault(layer, {})[own] = value
+    return parts
+
+
+def _layer(entry: Mapping[str, Any]) -> SpikingLayer | LI | MeanRate:
+    kinds: dict[str, Any] = {**NEURONS, **READOUTS}
+    if entry["kind"] not in kinds:
+        raise ConfigError(unknown("layer kind", entry["kind"], kinds))
+    d = dict(entry.get("dynamics", {}))
+    if entry["kind"] in NEURONS:
+        d["surrogate"] = Surrogate(**d["surrogate"])
+        d["recurrent"] = entry["recurrent"]
+        if "refractory" in entry["parameters"]:
+            d["refractory"] = d["dt"]  # any value that creates the parameter; the stored one replaces it
+    elif d:
+        d = {"dt": d["dt"], "integrator": d["integrator"], "decode": entry["decode"]}
+    if "tau_syn" in entry["parameters"]:
+        d["tau_syn"] = 1.0
+    if entry["kind"] in READOUTS:
+        d["on_chip"] = entry["on_chip"]
+    layer: SpikingLayer | LI | MeanRate = kinds[entry["kind"]](entry["inputs"], entry["neurons"], **d)
+    return layer
+
+
+__all__ = ["Dynamics", "Network", "Recording"]

@@ -1,0 +1,50 @@
+"""What a parameter tensor is physically: its role, shape and unit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+ROLES = (
+    "weight",
+    "recurrent_weight",
+    "bias",
+    "gain",
+    "tau_mem",
+    "tau_syn",
+    "v_th",
+    "v_leak",
+    "v_reset",
+    "refractory",
+    "tau_adapt",
+    "adaptation",
+)
+"""Every role a parameter may have; the same words are the keys of a hardware profile."""
+
+UNITS = {"tau_mem": "s", "tau_syn": "s", "tau_adapt": "s", "refractory": "s"}
+POSITIVE = ("tau_mem", "tau_syn", "tau_adapt")
+
+
+@dataclass(frozen=True)
+class ParameterSpec:
+    """One parameter tensor of a network.
+
+    Attributes:
+        role: One of `ROLES`, or "none" for a parameter that no device carries (a norm layer's scale).
+        shape: Nominal shape, [N, I] for weights (to, from) and [N] for one value a neuron.
+        unit: "s" for times, "1" for everything that is measured in units of the membrane potential.
+        positive: Only the magnitude matters; the engine takes the absolute value.
+        on_chip: False where the layer is computed off the chip and no device varies.
+        layer: Name of the layer; parameters of one layer share its neurons.
+    """
+
+    role: str
+    shape: tuple[int, ...]
+    unit: str = "1"
+    positive: bool = False
+    on_chip: bool = True
+    layer: str = ""
+
+
+def spec_of(role: str, shape: tuple[int, ...], *, on_chip: bool = True, layer: str = "") -> ParameterSpec:
+    """The spec of a parameter with the unit and sign that its role implies."""
+    return ParameterSpec(role, shape, UNITS.get(role, "1"), role in POSITIVE, on_chip, layer)

@@ -1,0 +1,120 @@
+"""What is trained: a network with its task loss, on batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from snnrobust.hardware.chip import Deployable
+from snnrobust.snn.network import Network
+from snnrobust.snn.readouts import valid_steps
+
+Params = Mapping[str, Tensor]
+
+
+class Batch(NamedTuple):
+    """Samples of one update.
+
+    Attributes:
+        x: Inputs [T, B, I].
+        y: Classes [B].
+        lengths: Valid steps [B], or None where all are valid.
+    """
+
+    x: Tensor
+    y: Tensor
+    lengths: Tensor | None = None
+
+
+class StepKey(NamedTuple):
+    """What the random draws of one update are keyed by."""
+
+    seed: int
+    step: int
+
+
+class StepResult(NamedTuple):
+    """Loss and gradients of one update.
+
+    Attributes:
+        loss: The objective's value.
+        grads: Gradient by parameter, for the parameters that require one.
+        metrics: Parts of the loss, for the history.
+    """
+
+    loss: float
+    grads: dict[str, Tensor]
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FiringRate:
+    """Penalty weight * sum over samples and neurons of (mean rate - target)^2 (Büchel et al. 2022, supplement).
+
+    Attributes:
+        weight: Factor of the penalty; the paper uses 0.001.
+        target: Wanted spikes per step; the paper uses 0.01.
+    """
+
+    weight: float = 1e-3
+    target: float = 1e-2
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A network and its task loss: mean cross-entropy, and a firing-rate penalty if wanted.
+
+    Attributes:
+        net: The network or model.
+        class_weights: Weight of each class in the cross-entropy [O], or None; for unbalanced tasks.
+        firing_rate: Penalty on the spikes of a `Network`, or None.
+    """
+
+    net: Deployable
+    class_weights: Tensor | None = None
+    firing_rate: FiringRate | None = None
+
+    def logits(self, params: Params, batch: Batch) -> Tensor:
+        """Logits of these parameters."""
+        return self.net.run(params, batch.x, batch.lengths)
+
+    def task(self, params: Params, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Cross-entropy and penalty of these parameters, a scalar, and their logits [B, O]."""
+        if self.firing_rate is None or not isinstance(self.net, Network):
+            logits = self.logits(params, batch)
+            return self.cross_entropy(logits, batch.y), logits
+        logits, spikes = self.net.record(params, batch.x, batch.lengths)
+        loss = self.cross_entropy(logits, batch.y)
+        for layer in spikes.values():
+            rate = mean_rate(layer, batch.lengths)
+            loss = loss + self.firing_rate.weight * ((rate - self.firing_rate.target) ** 2).sum()
+        return loss, logits
+
+    def cross_entropy(self, logits: Tensor, y: Tensor) -> Tensor:
+        """Mean cross-entropy of logits [B, O]."""
+        weights = None if self.class_weights is None else self.class_weights.to(logits.dtype)
+        return torch.nn.functional.cross_entropy(logits, y, weight=weights)
+
+
+def mean_rate(spikes: Tensor, lengths: Tensor | None) -> Tensor:
+    """Mean spikes per valid step of [.., T, B, N]: [.., B, N]."""
+    if lengths is None:
+        return spikes.mean(-3)
+    return (spikes * valid_steps(lengths, spikes.shape[-3]).unsqueeze(-1)).sum(-3) / lengths.unsqueeze(-1)
+
+
+def kl_divergence(clean: Tensor, moved: Tensor) -> Tensor:
+    """KL(softmax clean || softmax moved), summed over classes, mean over samples [.., B, O]."""
+    log_p, log_q = clean.log_softmax(-1), moved.log_softmax(-1)
+    return (log_p.exp() * (log_p - log_q)).sum(-1).mean()
+
+
+def gradients(loss: Tensor, params: Params) -> dict[str, Tensor]:
+    """dloss/dparam for the parameters that require it; zero where the loss does not depend on one."""
+    wanted = {name: p for name, p in params.items() if p.requires_grad}
+    found = torch.autograd.grad(loss, list(wanted.values()), allow_unused=True)
+    return {name: torch.zeros_like(p) if g is None else g for (name, p), g in zip(wanted.items(), found, strict=True)}

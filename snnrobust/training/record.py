@@ -1,0 +1,96 @@
+"""A trained network in a run file: structure, parameters with roles and units, history, how it was made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from snnrobust.errors import RunFileError, SnnRobustError
+from snnrobust.snn.network import Network
+from snnrobust.storage import Array, Group, Scalar
+
+History = dict[str, list[float]]
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A trained network and how it was made.
+
+    Attributes:
+        label: Its name in tables and figures.
+        net: The network with its trained parameters.
+        config: Everything that defines the training: task, objective, optimiser, seed, ...
+        history: A column per quantity, a value per epoch.
+        selected_epoch: Epoch of the weights kept; -1 where they are an average.
+    """
+
+    label: str
+    net: Network
+    config: Mapping[str, Any]
+    history: History = field(default_factory=dict)
+    selected_epoch: int = -1
+
+    def to_group(self) -> Group:
+        """The model as a group of a run file."""
+        specs = self.net.parameter_specs()
+        tensors = {name: p.detach() for name, p in self.net.nominal().items()}
+        parameters = {
+            name: Array(p.cpu().numpy(), attrs={"role": specs[name].role, "unit": specs[name].unit})
+            for name, p in tensors.items()
+        }
+        attrs: dict[str, Scalar] = {
+            "structure": json.dumps(self.net.to_dict(), sort_keys=True),
+            "config": json.dumps(dict(self.config), sort_keys=True),
+            "hash": self.net.hash(),
+            "selected_epoch": self.selected_epoch,
+        }
+        return Group({"parameters": Group(parameters), "history": history_group(self.history)}, attrs)
+
+    @classmethod
+    def from_group(cls, label: str, group: Group) -> TrainedModel:
+        """The model of a run file's group.
+
+        Raises:
+            RunFileError: If the group is not a complete model.
+        """
+        try:
+            parameters = tensors_of(group.group("parameters"))
+            net = Network.from_dict(json.loads(str(group.attrs["structure"])), parameters)
+            config = json.loads(str(group.attrs["config"]))
+            history = history_of(group.group("history"))
+            return cls(label, net, config, history, int(group.attrs["selected_epoch"]))
+        except (KeyError, TypeError, ValueError, SnnRobustError) as error:
+            raise RunFileError(f"models/{label}: not a complete model ({error})") from error
+
+
+def models_of(run: Group) -> list[TrainedModel]:
+    """The trained networks of a run file."""
+    if "models" not in run:
+        return []
+    return [TrainedModel.from_group(label, group) for label, group in run.group("models").groups()]
+
+
+def tensor_group(tensors: Mapping[str, Tensor]) -> Group:
+    """Tensors as arrays."""
+    return Group({name: Array(t.detach().cpu().numpy()) for name, t in tensors.items()})
+
+
+def tensors_of(group: Group) -> dict[str, Tensor]:
+    """Arrays as tensors."""
+    return {name: torch.from_numpy(np.array(array.values)) for name, array in group.arrays()}
+
+
+def history_group(history: Mapping[str, Sequence[float]]) -> Group:
+    """A history as arrays over epochs."""
+    return Group({name: Array(np.array(column, dtype=np.float64), ("epoch",)) for name, column in history.items()})
+
+
+def history_of(group: Group) -> History:
+    """The history of such a group."""
+    return {name: [float(v) for v in array.values] for name, array in group.arrays()}
