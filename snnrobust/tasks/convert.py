@@ -11,6 +11,7 @@ import hashlib
 import io
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snnrobust.errors import TaskError
+from snnrobust.tasks.dataset import first_line
 from snnrobust.tasks.features import DIGITS, SPEECH_COMMANDS, log_mel, read_wav
 
 Arrays = dict[str, NDArray[Any]]
+
+# What the standard library and NumPy raise on damaged archives, RuntimeError for forms that they do not know.
+DAMAGED = (OSError, EOFError, ValueError, TypeError, RuntimeError, zipfile.BadZipFile, tarfile.TarError, zlib.error)
 
 KEYWORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
 KEYWORD_CLASSES = (*KEYWORDS, "_unknown_", "_silence_")
@@ -117,6 +122,8 @@ def activities(archive: Path) -> Arrays:
         for x, activity in _activity_windows(tables[name].decode(), name):
             windows.append(x)
             rows.append((activity, execution, device))
+    if not rows:
+        raise TaskError(f"data: the recordings in {archive} hold no window of one activity")
     labels, executions, devices = zip(*rows, strict=True)
     subjects = np.array([execution.split("_")[0] for execution in executions])
     return {
@@ -133,6 +140,9 @@ def activities(archive: Path) -> Arrays:
 
 def heart_beats(folder: Path) -> Arrays:
     """The beats of the MIT-BIH Arrhythmia Database (Moody and Mark 2001, doi:10.13026/C2F305), read with wfdb.
+
+    A public copy of the beats, made without the database's own files, is the same in all of 12 records that could
+    be compared; its times in the first minute of record 220 rest on a guess and may differ from these.
 
     Args:
         folder: Holds NNN.hea, NNN.dat and NNN.atr of the 48 records.
@@ -153,7 +163,7 @@ def heart_beats(folder: Path) -> Arrays:
         path = str(folder / str(record))
         signal = wfdb.rdrecord(path, channels=[0], physical=False)
         notes = wfdb.rdann(path, "atr")
-        counts = signal.d_signal[:, 0].astype(np.int64) - signal.adc_zero[0]
+        counts = signal.d_signal[:, 0].astype(np.int64) - signal.baseline[0]
         parts.append(beats_of_record(record, counts, notes.sample, notes.symbol))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
@@ -194,7 +204,7 @@ def _activity_windows(table: str, name: str) -> Iterable[tuple[NDArray[np.int16]
         values = np.array([[float(row[sensor]) for sensor in SENSORS] for row in rows])
         activity = np.array([ACTIVITIES.index(row["label"]) for row in rows])
     except (KeyError, ValueError) as error:
-        raise TaskError(f"data: {name}.csv is not a recording of the expected form ({error})") from error
+        raise TaskError(f"data: {name}.csv is not a recording of the expected form ({first_line(error)})") from error
     grid = np.arange(time[0], time[-1], MILLISECONDS)
     signals = np.stack([np.interp(grid, time, values[:, k]) for k in range(len(SENSORS))], axis=1)
     # Single precision here, as in the published arrays: it decides ties of the rounding.
@@ -230,8 +240,8 @@ def _zip_members(archive: Path, pattern: str) -> Iterable[tuple[Path, bytes]]:
             for name in opened.namelist():
                 if Path(name).match(pattern):
                     yield Path(name), opened.read(name)
-    except (zipfile.BadZipFile, OSError) as error:
-        raise TaskError(f"data: {archive} is damaged or not a .zip file ({error})") from error
+    except DAMAGED as error:
+        raise TaskError(f"data: {archive} is damaged or not a .zip file ({first_line(error)})") from error
 
 
 def _tar_members(archive: Path) -> Iterable[tuple[Path, bytes]]:
@@ -241,8 +251,8 @@ def _tar_members(archive: Path) -> Iterable[tuple[Path, bytes]]:
                 file = opened.extractfile(member) if member.isfile() else None
                 if file is not None and len(Path(member.name).parts) > 1:
                     yield Path(member.name), file.read()
-    except (tarfile.TarError, OSError, EOFError) as error:
-        raise TaskError(f"data: {archive} is damaged or not a .tar.gz file ({error})") from error
+    except DAMAGED as error:
+        raise TaskError(f"data: {archive} is damaged or not a .tar.gz file ({first_line(error)})") from error
 
 
 def _check_found(members: dict[Any, bytes], what: str, archive: Path) -> None:

@@ -237,6 +237,11 @@ class TaskInfo:
     source: str | None = None
 
 
+def first_line(error: Exception) -> str:
+    """The first line of an error's message, or its type if it has none; our messages are one line each."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def zero_padding(x: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.float32]:
     """``x`` [B, T, I] with every step from a sample's length on set to zero."""
     valid = np.arange(x.shape[1]) < lengths[:, None]
@@ -269,8 +274,7 @@ def _array(name: str, value: ArrayLike) -> NDArray[Any]:
     try:
         return np.asarray(value)
     except (ValueError, TypeError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise TaskError(f"{name}: cannot be read as one array ({reason})") from error
+        raise TaskError(f"{name}: cannot be read as one array ({first_line(error)})") from error
 
 
 def _currents(x: ArrayLike) -> NDArray[np.float32]:

@@ -14,6 +14,7 @@ import numpy as np
 from snnrobust.errors import TaskError
 from snnrobust.tasks import sources
 from snnrobust.tasks.convert import Arrays
+from snnrobust.tasks.dataset import first_line
 from snnrobust.tasks.sources import Source
 
 CHECKSUMS = "SHA256SUMS.txt"  # PhysioNet's list of the hashes of a database's files
@@ -76,7 +77,7 @@ def fetch(url: str, target: Path, *, size: int | None, sha256: str | None, progr
     try:
         pooch.HTTPDownloader(progressbar=bar, timeout=60)(url, str(target), None)
     except (requests.RequestException, OSError) as error:
-        raise TaskError(f"data: cannot download {url} ({str(error).splitlines()[0]})") from error
+        raise TaskError(f"data: cannot download {url} ({first_line(error)})") from error
     if size is not None and target.stat().st_size != size:
         raise TaskError(f"data: {url} has {target.stat().st_size} bytes; must be {size}; try again later")
     if sha256 is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,7 +74,17 @@ def load_task(
     if name not in _TASKS:
         raise TaskError(unknown("task", name, _TASKS))
     folder = None if data is None else Path(data)
-    return encode(_TASKS[name].build(data=folder, seed=seed, **options), encoding, seed=seed)
+    build = _TASKS[name].build
+    _check_options(name, options, build)
+    return encode(build(data=folder, seed=seed, **options), encoding, seed=seed)
+
+
+def _check_options(name: str, options: Mapping[str, object], build: Callable[..., Task]) -> None:
+    allowed = inspect.signature(build).parameters.keys() - {"data", "seed"}
+    for option in options.keys() - allowed:
+        if not allowed:
+            raise TaskError(f"option: task {name} takes no options, got {option!r}")
+        raise TaskError(unknown("option", option, allowed))
 
 
 def list_tasks(*, data: str | Path | None = None) -> list[TaskListing]:

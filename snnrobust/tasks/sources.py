@@ -7,8 +7,6 @@ cache, the file shipped in the package.
 from __future__ import annotations
 
 import os
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +16,8 @@ import numpy as np
 
 from snnrobust.errors import TaskError, unknown
 from snnrobust.tasks import convert
-from snnrobust.tasks.convert import Arrays
+from snnrobust.tasks.convert import DAMAGED, Arrays
+from snnrobust.tasks.dataset import first_line
 
 ENVIRONMENT = "SNNROBUST_DATA"
 
@@ -32,6 +31,7 @@ class Source:
         tasks: The tasks made from it.
         path: Where the file lies below a data folder.
         arrays: The arrays the file must hold: name to (kinds of dtype, number of dimensions).
+        unaligned: Arrays that have no row for each sample.
         shipped: The copy in the package, or None.
         url: The publisher's archive, or the folder of ``files``; None if it cannot be downloaded.
         files: Names of files below ``url``, each checked against the publisher's SHA256SUMS.txt there.
@@ -46,6 +46,7 @@ class Source:
     tasks: tuple[str, ...]
     path: str
     arrays: Mapping[str, tuple[str, int]]
+    unaligned: frozenset[str] = frozenset({"classes", "scale"})
     shipped: Path | None = None
     url: str | None = None
     files: tuple[str, ...] = ()
@@ -61,6 +62,11 @@ class Location(NamedTuple):
     source: Source
     path: Path | None
     command: str
+
+    def __str__(self) -> str:
+        """One line: the source, where it is or how to get it, and the tasks made from it."""
+        place = self.path if self.path is not None else f"not found; get it with `{self.command}`"
+        return f"{self.source.name + ':':<10} {place} (tasks: {', '.join(self.source.tasks)})"
 
 
 _PACKAGED = Path(__file__).parent / "data"
@@ -212,12 +218,16 @@ def read_arrays(path: Path, source: Source) -> Arrays:
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in source.arrays if name in archive}
-    except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise TaskError(f"data: {path} is damaged or not a .npz file ({str(error).splitlines()[0]})") from error
+    except DAMAGED as error:
+        raise TaskError(f"data: {path} is damaged or not a .npz file ({first_line(error)})") from error
     for name, (kinds, ndim) in source.arrays.items():
         if name not in arrays:
             raise TaskError(f"data: {path} has no array {name!r}; it must hold {', '.join(source.arrays)}")
         if arrays[name].dtype.kind not in kinds or arrays[name].ndim != ndim:
             found = f"{arrays[name].ndim} dimensions of {arrays[name].dtype}"
             raise TaskError(f"data: array {name!r} in {path} has {found}; must be {ndim} of kind {kinds}")
+    samples = len(arrays["x"])
+    for name in source.arrays.keys() - source.unaligned:
+        if len(arrays[name]) != samples:
+            raise TaskError(f"data: array {name!r} in {path} has {len(arrays[name])} rows; must be {samples}")
     return arrays

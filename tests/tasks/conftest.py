@@ -6,6 +6,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+
 from snnrobust.tasks import sources
 
 
@@ -43,7 +44,7 @@ def server(tmp_path) -> Iterator[tuple[str, Path]]:
     folder = tmp_path / "published"
     folder.mkdir()
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder))) as http:
-        thread = Thread(target=http.serve_forever, daemon=True)
+        thread = Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{http.server_address[1]}", folder
         http.shutdown()

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from snnrobust.errors import ShapeError, SnnRobustError, TaskError
 from snnrobust.tasks import Split, Task
 from snnrobust.tasks.dataset import standardised, zero_padding

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from snnrobust.errors import ConfigError
 from snnrobust.tasks import Split, Task, load_task
 from snnrobust.tasks.encoders import delta, encode, latency, rate

@@ -1,6 +1,7 @@
 import hashlib
 
 import numpy as np
+
 from snnrobust.tasks import load_task
 from snnrobust.tasks.sources import VOWELS, load_arrays
 
@@ -38,4 +39,5 @@ def test_standardised_over_valid_training_frames_and_zero_in_the_padding():
     np.testing.assert_allclose(frames.std(axis=0), 1, atol=1e-6)
     for part in task.parts().values():
         assert not part.x[np.arange(29) >= part.lengths[:, None]].any()
-    assert (task.train.lengths.min(), task.test.lengths.max()) == (7, 29)
+    lengths = np.concatenate([part.lengths for part in task.parts().values()])
+    assert (lengths.min(), lengths.max()) == (7, 29)
