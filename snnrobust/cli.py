@@ -100,7 +100,7 @@ def train(
     hidden: Annotated[int, typer.Option(help="Hidden neurons.", min=1)] = 100,
     readout: Annotated[str, typer.Option(help="li (leaky integrators) or rate (mean spike rate).")] = "li",
     tau_mem: Annotated[float | None, typer.Option(help="Membrane time constant in s; 10 steps by default.")] = None,
-    tau_syn: Annotated[float | None, typer.Option(help="Synaptic time constant in s; 2 steps by default.")] = None,
+    tau_syn: Annotated[float | None, typer.Option(help="Synaptic time constant in s; 5 steps by default.")] = None,
     encoding: Annotated[str, typer.Option(help="analog, delta, latency or rate.")] = "analog",
     epochs: Annotated[int, typer.Option(help="Passes over the training data.")] = 30,
     batch_size: Annotated[int, typer.Option(help="Samples an update.")] = 100,

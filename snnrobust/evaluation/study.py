@@ -32,7 +32,7 @@ def network_for(
         neuron: Name of the neuron.
         readout: "li" or "rate".
         tau_mem: Membrane time constant in s; 10 dt by default.
-        tau_syn: Synaptic time constant in s; 2 dt by default.
+        tau_syn: Synaptic time constant in s; 5 dt by default.
         seed: Seed of the initial weights.
     """
     return Network.recurrent(
@@ -43,7 +43,7 @@ def network_for(
         readout=readout,
         dt=task.dt,
         tau_mem=10 * task.dt if tau_mem is None else tau_mem,
-        tau_syn=2 * task.dt if tau_syn is None else tau_syn,
+        tau_syn=5 * task.dt if tau_syn is None else tau_syn,
         tau_out=10 * task.dt,
         seed=seed,
     )
