@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, get_args
 
 import torch
 from torch import Tensor
@@ -12,7 +13,12 @@ from torch import Tensor
 from snnrobust.errors import ConfigError, ProfileError, ShapeError, unknown
 from snnrobust.hardware.mismatch import Placement, draw, place, realise, warn_of_zeros
 from snnrobust.hardware.profile import Profile
+from snnrobust.hardware.randomness import Purpose
 from snnrobust.snn.specs import ROLES, ParameterSpec, spec_of
+
+PURPOSES = get_args(Purpose)
+MEASURES = ("v_th", "v_leak", "v_reset", "gain")
+"""Roles that spreads and faults of other parameters of the same layer refer to."""
 
 
 class Deployable(Protocol):
@@ -36,11 +42,12 @@ class Model:
 
     Args:
         fn: fn(params, x) -> logits [B, O], for parameters without an instance axis and x [T, B, I].
-        params: Trained parameters by name.
+        params: Trained parameters by name. Those of the same prefix ("lif.weight", "lif.bias") share their neurons.
         roles: Role of each parameter that a device carries, by name; the others stay as they are.
 
     Raises:
-        ConfigError: If a role is unknown, or belongs to no parameter.
+        ConfigError: If a role is unknown, or belongs to no parameter, or a layer has two of a role that measures the
+            others (v_th, v_leak, v_reset, gain).
     """
 
     def __init__(
@@ -54,6 +61,10 @@ class Model:
                 raise ConfigError(unknown("roles", name, params))
             if role not in ROLES:
                 raise ConfigError(unknown(f"roles[{name}]", role, ROLES))
+        measures = [(name.rpartition(".")[0], r) for name, r in roles.items() if r in MEASURES]
+        for layer, role in measures:
+            if measures.count((layer, role)) > 1:
+                raise ConfigError(f"roles: layer {layer!r} has two {role}; name parameters layer.parameter")
         self._fn = fn
         self._params = {name: p.detach().clone().requires_grad_(p.requires_grad) for name, p in params.items()}
         self._specs = {
@@ -72,7 +83,10 @@ class Model:
         return dict(self._specs)
 
     def run(self, params: Mapping[str, Tensor], x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Logits [B, O], or [K, B, O] where a parameter has an instance axis: one call of fn an instance."""
+        """Logits [B, O], or [K, B, O] where a parameter has an instance axis: one call of fn an instance.
+
+        fn knows no lengths: it sees the padding of x, which is zero.
+        """
         counts = {p.shape[0] for name, p in params.items() if p.ndim > len(self._specs[name].shape)}
         if not counts:
             return self._fn(dict(params), x)
@@ -128,6 +142,8 @@ class Deployment:
 
     def blocks(self, size: int) -> Iterator[range]:
         """The chips in consecutive blocks of at most `size`."""
+        if size < 1:
+            raise ConfigError(f"size: {size} must be at least 1")
         return (range(k, min(k + size, self.instances)) for k in range(0, self.instances, size))
 
     def export(self, instance: int, *, trial: int = 0) -> dict[str, Tensor]:
@@ -179,6 +195,7 @@ class Chip:
         for name, value, allowed in (
             ("limits", limits, ("report", "enforce")),
             ("unlisted", unlisted, ("ideal", "error")),
+            ("purpose", purpose, PURPOSES),
         ):
             if value not in allowed:
                 raise ConfigError(unknown(name, value, allowed))
@@ -201,10 +218,20 @@ class Chip:
         missing = self.profile.not_simulated()
         if missing:
             notes.append(f"not simulated yet: {', '.join(missing)}")
+        immortal = [] if only == "mismatch" else without_gain(self.profile, specs)
+        if immortal:
+            notes.append(f"no dead neurons, which need a gain, in: {', '.join(immortal)}")
         inert = warn_of_zeros(placement, net.nominal())
         if inert:
             notes.append(f"relative spread has no effect on zeros: {', '.join(inert)}")
         return Deployment(net, placement, instances, seed, purpose, tuple(notes))
+
+
+def without_gain(profile: Profile, specs: Mapping[str, ParameterSpec]) -> list[str]:
+    """Layers on the chip in which no neuron can be dead although the profile has dead ones."""
+    layers = {spec.layer: None for spec in specs.values() if spec.on_chip and spec.role != "none"}
+    gained = {spec.layer for spec in specs.values() if spec.role == "gain"}
+    return [layer or "network" for layer in layers if layer not in gained] if profile.faults.dead_neuron else []
 
 
 def exceeded(profile: Profile, specs: Mapping[str, ParameterSpec]) -> list[str]:
@@ -213,7 +240,8 @@ def exceeded(profile: Profile, specs: Mapping[str, ParameterSpec]) -> list[str]:
     neurons: dict[str, int] = {}
     for spec in specs.values():
         if spec.on_chip and spec.role in ("weight", "recurrent_weight"):
-            fan_in[spec.layer] = fan_in.get(spec.layer, 0) + spec.shape[1]
+            sources = math.prod(spec.shape[1:])
+            fan_in[spec.layer] = spec.fan_in if spec.fan_in is not None else fan_in.get(spec.layer, 0) + sources
             neurons[spec.layer] = spec.shape[0]
     lines = []
     if profile.limits.fan_in is not None:

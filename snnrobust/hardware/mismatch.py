@@ -108,7 +108,8 @@ def realise(placement: Placement, theta: Mapping[str, Tensor], z: Z) -> dict[str
     Args:
         placement: Stages of each parameter.
         theta: Nominal parameters by name.
-        z: Coordinates by key, all with or all without an instance axis; absent ones count as 0.
+        z: Coordinates by key, all with or all without an instance axis; absent ones count as 0, and a stage without
+            any of its coordinates does nothing.
 
     Returns:
         Parameters by name; those that a stage changes have the instance axis of z, the others are theta's own.
@@ -141,8 +142,11 @@ def warn_of_zeros(placement: Placement, theta: Mapping[str, Tensor]) -> list[str
     """Names of tensors that are all zero although their spread is relative, so that no chip differs in them; warns."""
     inert = []
     for name in placement.stages:
-        entry = placement.profile.parameters.get(placement.specs[name].role)
-        if entry is not None and entry.mode == "relative" and not bool(theta[name].any()):
+        role = placement.specs[name].role
+        entry = placement.profile.parameters.get(role)
+        if role == "v_th" or entry is None or entry.distribution == "none":  # v_th spreads relative to v_leak
+            continue
+        if entry.mode == "relative" and not bool(theta[name].any()):
             inert.append(name)
     if inert:
         warnings.warn(f"relative spread has no effect on tensors of zeros: {', '.join(inert)}", stacklevel=3)

@@ -1,7 +1,7 @@
 """Stages: one non-ideality a file, each a differentiable function of standard normal coordinates.
 
-`stages_for` is the order in which they act on a tensor: quantise, static variation, faults, and on a crossbar the
-programming of its devices.
+`stages_for` is the order in which they act on a tensor: quantise, static variation, on a crossbar the programming of
+its devices, and faults last, so that nothing is added to what is dead.
 """
 
 from __future__ import annotations
@@ -61,12 +61,12 @@ def stages_for(
         variation = Variation(name, "weight" if inherited else spec.role, spec, entry)
         if variation.coordinates():
             found.append(variation)
+    if weight and profile.crossbar is not None and _programs(profile):
+        found.append(Programming(name, spec.shape, profile.crossbar))
     if weight and profile.faults.dead_synapse and not only_mismatch:
         found.append(Dead(name, "dead_synapse", "per_synapse", spec.shape, profile.faults.dead_synapse))
     if spec.role in ("gain", "bias") and has_gain and profile.faults.dead_neuron and not only_mismatch:
         found.append(Dead(spec.layer, "dead_neuron", "per_neuron", spec.shape, profile.faults.dead_neuron))
-    if weight and profile.crossbar is not None and _programs(profile):
-        found.append(Programming(name, spec.shape, profile.crossbar))
     return tuple(found)
 
 

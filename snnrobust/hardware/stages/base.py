@@ -81,10 +81,11 @@ def device_shape(granularity: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Shape of one instance's device coordinates for weights [N, I, ...] or values [N].
 
     per_synapse: every element. per_neuron, per_column: one a neuron. per_neuron_type: one a neuron and sign of the
-    weight (excitatory, inhibitory). per_core, per_die: one (a layer is one core).
+    weight (excitatory, inhibitory). per_core, per_die: one (a layer is one core), without axes, because tensors of
+    different numbers of axes share it.
     """
     if granularity in ("per_core", "per_die"):
-        return (1,) * len(shape)
+        return ()
     if len(shape) <= 1 or granularity == "per_synapse":
         return shape
     return (shape[0], 2 if granularity == "per_neuron_type" else 1, *(1,) * (len(shape) - 2))
@@ -97,6 +98,17 @@ def by_sign(z: Tensor, theta: Tensor, ndim: int) -> Tensor:
     return torch.where(theta < 0, inhibitory, excitatory)
 
 
-def per_output(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The axes over which a neuron's weights run, counted from the end."""
-    return tuple(range(-len(shape) + 1, 0))
+def aligned(value: Tensor, shape: tuple[int, ...], ndim: int) -> Tensor:
+    """A coordinate of nominal `shape`, given trailing axes so that it broadcasts against a tensor of `ndim` axes."""
+    return value[(..., *(None,) * (ndim - len(shape)))]
+
+
+def largest(theta: Tensor, shape: tuple[int, ...], *, per_column: bool) -> Tensor:
+    """The largest |theta| of a tensor of nominal `shape`, or of each neuron's weights, without gradient.
+
+    Every instance has its own, so that a chip does not depend on the others of its block.
+    """
+    first = 1 if per_column and len(shape) > 1 else 0
+    axes = tuple(range(first - len(shape), 0))
+    magnitude = theta.detach().abs()
+    return magnitude.amax(axes, keepdim=True) if axes else magnitude

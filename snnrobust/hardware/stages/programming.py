@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from snnrobust.hardware.stages.base import Context, Coordinate, Z, clamped, per_output
+from snnrobust.hardware.stages.base import Context, Coordinate, Z, clamped, largest
 
 if TYPE_CHECKING:
     from snnrobust.hardware.schema_crossbar import Crossbar
@@ -22,7 +22,8 @@ class Programming:
         g <- max(g + sigma(g) z, 0),  sigma(g) = (sum_i c_i x^i) g_max / g_max_ref,  x = g / g_max, or g in microsiemens
         w' = (g+ - g-) w_max / (g_max - g_min)
 
-    w_max is the largest |w| of the tensor (per_tile) or of each output (per_column), constant in gradients.
+    w_max is the largest |w| of the tensor (per_tile) or of each output (per_column), constant in gradients. The
+    gradient at w = 0 is the mean of those from both sides.
     Nandakumar et al. 2019 (doi:10.1109/ICECS46596.2019.8964852) for PCM.
 
     Attributes:
@@ -45,12 +46,10 @@ class Programming:
         if plus is None and minus is None:
             return theta
         low, span = self.crossbar.g_min, self.crossbar.g_max - self.crossbar.g_min
-        magnitude = theta.detach().abs()
-        per_column = self.crossbar.mapping.scale == "per_column"
-        top = magnitude.amax(per_output(self.shape), keepdim=True) if per_column else magnitude.amax()
+        top = largest(theta, self.shape, per_column=self.crossbar.mapping.scale == "per_column")
         relative = theta / top.clamp_min(torch.finfo(theta.dtype).tiny)
-        g_plus = self.programmed(low + relative.clamp_min(0) * span, plus)
-        g_minus = self.programmed(low + (-relative).clamp_min(0) * span, minus)
+        g_plus = self.programmed(low + positive_part(relative) * span, plus)
+        g_minus = self.programmed(low + positive_part(-relative) * span, minus)
         return (g_plus - g_minus) / span * top
 
     def programmed(self, target: Tensor, z: Tensor | None) -> Tensor:
@@ -58,7 +57,9 @@ class Programming:
         if z is None:
             return target
         noisy = target + self.sigma(target) * z.to(target.dtype)
-        return noisy.clamp_min(0) if self.crossbar.programming is None or self.crossbar.programming.clip_zero else noisy
+        if self.crossbar.programming is not None and not self.crossbar.programming.clip_zero:
+            return noisy
+        return torch.where(noisy < 0, 0, noisy)  # at 0 itself the gradient passes, unlike that of clamp
 
     def sigma(self, target: Tensor) -> Tensor:
         """Standard deviation of the programmed conductance, microsiemens."""
@@ -74,3 +75,8 @@ class Programming:
     def project(self, z: Z, k: float) -> dict[str, Tensor]:
         """Each device's coordinate clipped to [-k, k]."""
         return clamped(self, z, k)
+
+
+def positive_part(x: Tensor) -> Tensor:
+    """max(x, 0) with derivative 1/2 at 0, so that the two sides of a pair together have derivative 1."""
+    return (x + x.abs()) / 2

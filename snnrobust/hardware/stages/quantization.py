@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from snnrobust.hardware.stages.base import Context, Coordinate, Z, per_output
+from snnrobust.hardware.stages.base import Context, Coordinate, Z, largest
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class UniformQuantization:
     """round(w / D) D with D = max|w| / (2^(bits - 1) - 1), or max|w| / (2^bits - 1) for unsigned words.
 
     The range is that of the nominal tensor, or of each neuron's row, and is held constant in gradients; the rounding
-    is straight-through. Error variance D^2 / 12.
+    is straight-through. Error variance D^2 / 12. A signed word of 1 bit is taken as -D, 0, D with D = max|w|.
 
     Attributes:
         bits: Word length.
@@ -33,9 +33,7 @@ class UniformQuantization:
 
     def apply(self, theta: Tensor, z: Z, context: Context) -> Tensor:
         """The stored value."""
-        magnitude = theta.detach().abs()
-        per_column = self.per == "column" and theta.ndim > 1
-        top = magnitude.amax(per_output(tuple(theta.shape)), keepdim=True) if per_column else magnitude.amax()
+        top = largest(theta, context.spec.shape, per_column=self.per == "column")
         steps = max(2 ** (self.bits - 1) - 1, 1) if self.signed else 2**self.bits - 1
         step = torch.where(top > 0, top / steps, torch.ones_like(top))
         stored = torch.round(theta.detach() / step) * step

@@ -8,7 +8,9 @@ the distribution maps it to a deviation: for a relative spread theta' = base + (
     uniform            factor = 1 + sqrt(3) S (2 Phi(zeta) - 1)
     truncated_normal   factor = 1 + S Phi_ab^-1(Phi(zeta)), truncated at `clip` (relative: at 0 if there is none)
 
-and for an absolute one theta' = theta + unit (factor - 1). base is v_leak for v_th, else 0.
+and for an absolute one theta' = theta + unit (factor - 1). base is v_leak for v_th, else 0. zeta = 0 is nominal,
+except where the distribution says otherwise: `center: mean`, and a truncation that is not symmetric about the nominal
+value, where zeta = 0 is the median. A tensor without any coordinate in z stays nominal there, too.
 """
 
 from __future__ import annotations
@@ -21,13 +23,15 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from snnrobust.hardware.stages.base import Context, Coordinate, Z, by_sign, device_shape
+from snnrobust.hardware.stages.base import Context, Coordinate, Z, aligned, by_sign, device_shape
 from snnrobust.snn.specs import ParameterSpec
 
 if TYPE_CHECKING:
     from snnrobust.hardware.schema import Component, Parameter
 
 STATIC = ("die", "core", "spatial", "device")
+SHARED = ("per_core", "per_die")
+"""Granularities at which the whole tensor shares one device draw."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +52,14 @@ class Variation:
 
     def coordinates(self) -> tuple[Coordinate, ...]:
         """die, spatial and device where their spread is not zero; temporal; two for outliers."""
+        if self.entry.distribution == "none":
+            return ()
         shape = device_shape(self.entry.granularity, self.spec.shape)
         owner = self.role if self.entry.granularity == "per_die" else self.name
         found: list[Coordinate] = []
         for component, spread in self.spreads().items():
             if component == "die":
-                found.append(Coordinate(self.role, "die", "per_die", (1,) * len(self.spec.shape)))
+                found.append(Coordinate(self.role, "die", "per_die", ()))
             elif component == "spatial":
                 found.append(Coordinate(self.role, "spatial", "plane", (2,)))
             elif component == "device" and spread:
@@ -77,7 +83,9 @@ class Variation:
         base = context.siblings["v_leak"] if self.spec.role == "v_th" and "v_leak" in context.siblings else None
         distance = theta if base is None else theta - base
         deviation, spread = self._deviation(distance, static, moving)
-        factor = 1 + self._mapped(deviation, spread)
+        low, high = self.entry.clip or (None, None)
+        ends = (0.0 if low is None else low) - 1, math.inf if high is None else high - 1
+        factor = 1 + self._mapped(deviation, spread, *ends)
         if outlier is not None:
             factor = factor * outlier
         if self.entry.clip is not None:
@@ -89,19 +97,24 @@ class Variation:
         """Shared coordinates clipped to +-k, then each element's own to what the bound on their sum leaves.
 
         The sum bound is |sum_c s_c z_c| <= k sqrt(sum_c s_c^2) per element; the result is feasible, not Euclidean.
+        Where the shared sum is so large that no value of its own could bring some element back, the shared
+        coordinates of the chip are first scaled down together.
         """
-        keys = {c.component: c.key for c in self.coordinates() if c.kind == "continuous" and c.key in z}
-        shared = {key: z[key].clamp(-k, k) for component, key in keys.items() if component != "device"}
-        if "device" not in keys:
-            return shared
-        share = self.shares()
-        taken = self._shared_sum({**z, **shared})
-        own = z[keys["device"]]
-        if taken is None:
-            return {**shared, keys["device"]: own.clamp(-k, k)}
-        low = ((-k - taken) / share["device"]).clamp(min=-k)
-        high = ((k - taken) / share["device"]).clamp(max=k)
-        return {**shared, keys["device"]: torch.minimum(torch.maximum(own, low), high)}
+        used = {c.component: c for c in self.coordinates() if c.kind == "continuous" and c.key in z}
+        own = None if self.entry.granularity in SHARED else used.pop("device", None)
+        moved = {c.key: z[c.key].clamp(-k, k) for c in used.values()}
+        reach = self.shares()["device"] if own is not None else 0.0
+        taken = self._shared_sum(moved)
+        if taken is not None:
+            factor = (k * (1 + reach) / self._peak(taken)).clamp(max=1)
+            moved = {c.key: moved[c.key] * aligned(factor, (), len(c.shape)) for c in used.values()}
+            taken = self._shared_sum(moved)
+        if own is None:
+            return moved
+        value = z[own.key].clamp(-k, k)
+        if taken is not None:
+            value = torch.minimum(torch.maximum(value, (-k - taken) / reach), (k - taken) / reach).clamp(-k, k)
+        return {**moved, own.key: value}
 
     def spreads(self) -> dict[str, float]:
         """s of each static component that is not zero: cv or sd, or sqrt(ln(1 + cv^2)) of a lognormal."""
@@ -129,7 +142,7 @@ class Variation:
         shared = self._shared_sum(z)
         if shared is not None:
             terms.append(shared.to(theta.dtype))
-        own = self._read("device", z, theta)
+        own = None if self.entry.granularity in SHARED else self._read("device", z, theta)
         if own is not None:
             terms.append(self.shares()["device"] * own)
         return sum(terms[1:], terms[0]) if terms else None
@@ -143,32 +156,42 @@ class Variation:
         return math.sqrt(math.log1p(spread**2)) if self.entry.distribution == "lognormal" else spread
 
     def _shared_sum(self, z: Z) -> Tensor | None:
-        keys = {c.component: c.key for c in self.coordinates()}
-        share = self.shares()
+        """What die, spatial and, where the whole tensor shares it, device contribute to zeta."""
+        used = {c.component: c for c in self.coordinates() if c.key in z}
+        share, ndim = self.shares(), len(self.spec.shape)
         terms = []
-        if keys.get("die") in z:
-            terms.append(share["die"] * z[keys["die"]])
-        if keys.get("spatial") in z:
-            x, y = plane_positions(self.spec.shape[0], z[keys["spatial"]])
-            slope = z[keys["spatial"]]
+        for name in ("die", "device") if self.entry.granularity in SHARED else ("die",):
+            if name in used:
+                terms.append(share[name] * aligned(z[used[name].key], (), ndim))
+        if "spatial" in used:
+            slope = z[used["spatial"].key]
+            x, y = plane_positions(self.spec.shape[0] if ndim else 1, slope)
             field = slope[..., :1] * x + slope[..., 1:] * y
-            terms.append(share["spatial"] * field[(..., *(None,) * (len(self.spec.shape) - 1))])
+            terms.append(share["spatial"] * (aligned(field, (1,), ndim) if ndim else field[..., 0]))
         return sum(terms[1:], terms[0]) if terms else None
 
+    def _peak(self, shared: Tensor) -> Tensor:
+        """The largest |sum| over the elements of each instance."""
+        axes = tuple(range(-len(self.spec.shape), 0))
+        size = shared.abs().amax(axes) if axes else shared.abs()
+        return size.clamp_min(torch.finfo(size.dtype).tiny)
+
     def _read(self, component: str, z: Z, theta: Tensor) -> Tensor | None:
-        key = next((c.key for c in self.coordinates() if c.component == component), None)
-        if key is None or key not in z:
+        found = next((c for c in self.coordinates() if c.component == component), None)
+        if found is None or found.key not in z:
             return None
-        value = z[key].to(theta.dtype)
         ndim = len(self.spec.shape)
+        value = aligned(z[found.key], found.shape, ndim).to(theta.dtype)
         typed = self.entry.granularity == "per_neuron_type" and ndim > 1
         return by_sign(value, theta, ndim) if typed else value
 
     def _deviation(self, distance: Tensor, static: Tensor | None, moving: Tensor | None) -> tuple[Tensor, Tensor]:
+        """(S zeta, S) with the temporal part in both: a coordinate that is absent counts as 0."""
         spread = self._total_spread(distance)
         deviation = spread * static if static is not None else torch.zeros_like(distance)
         if moving is not None:
             deviation = deviation + self.temporal() * moving
+        if self.temporal():
             spread = (spread**2 + self.temporal() ** 2).sqrt()
         return deviation, spread
 
@@ -182,14 +205,20 @@ class Variation:
         lognormal = self.entry.distribution == "lognormal"
         cv = math.sqrt(math.expm1(total**2)) if lognormal else total
         magnitude = distance.abs()
-        reference = magnitude.detach().median() * law.reference if law.reference_of == "median" else law.reference
+        reference = torch.full((), law.reference, dtype=distance.dtype, device=distance.device)
+        if law.reference_of == "median":
+            present = magnitude.detach()[magnitude.detach() > 0]  # a weight of zero is no synapse
+            reference = reference * present.median() if present.numel() else reference
         # Bounded away from 0 and infinity, so that the gradient is finite at theta = 0 for any exponent.
-        ratio = (magnitude / torch.as_tensor(reference).clamp_min(1e-30)).clamp(1e-6, 1e6)
-        at_level = (cv * ratio**law.exponent).clamp(law.cv_min or 0.0, law.cv_max)
+        ratio = (magnitude / reference.clamp_min(1e-30)).clamp(1e-6, 1e6)
+        at_level = (cv * ratio**law.exponent).clamp(law.cv_min or 0.0, law.cv_max).clamp_min(1e-12)
         spread: Tensor = torch.log1p(at_level**2).sqrt() if lognormal else at_level
         return spread
 
-    def _mapped(self, deviation: Tensor, spread: Tensor) -> Tensor:
+    def _mapped(
+        self, deviation: Tensor, spread: Tensor, low: Tensor | float = -math.inf, high: Tensor | float = math.inf
+    ) -> Tensor:
+        """factor - 1; low and high are the ends of a truncated one."""
         kind = self.entry.distribution
         if kind == "lognormal":
             centred = deviation - spread**2 / 2 if self.entry.center == "mean" else deviation
@@ -202,18 +231,10 @@ class Variation:
         if kind == "uniform":
             mapped: Tensor = math.sqrt(3) * safe * (2 * probability - 1)
             return mapped.to(deviation.dtype)
-        low, high = self._truncation()
         below, above = torch.special.ndtr(low / safe), torch.special.ndtr(high / safe)
         inside = (below + probability * (above - below)).clamp(1e-300, 1 - 1e-16)
         mapped = safe * torch.special.ndtri(inside)
         return mapped.to(deviation.dtype)
-
-    def _truncation(self) -> tuple[float, float]:
-        relative = self.entry.mode == "relative"
-        low, high = self.entry.clip or (None, None)
-        low = 0.0 if low is None and relative else low
-        ends = (-math.inf if low is None else low - relative, math.inf if high is None else high - relative)
-        return ends
 
     def _absolute(self, theta: Tensor, static: Tensor | None, moving: Tensor | None, context: Context) -> Tensor:
         deviation, spread = self._deviation(theta, static, moving)
@@ -221,7 +242,10 @@ class Variation:
         if self.entry.unit == "v_th_range":
             one = torch.ones((), dtype=theta.dtype, device=theta.device)
             unit = context.siblings.get("v_th", one) - context.siblings.get("v_reset", 0 * one)
-        value = theta + unit * self._mapped(deviation, spread)
+        low, high = self.entry.clip or (None, None)
+        size = torch.as_tensor(unit).abs().clamp_min(1e-12)
+        ends = -math.inf if low is None else (low - theta) / size, math.inf if high is None else (high - theta) / size
+        value = theta + unit * self._mapped(deviation, spread, *ends)
         return value if self.entry.clip is None else value.clamp(*self.entry.clip)
 
     def _outlier_factor(self, z: Z, theta: Tensor) -> Tensor | None:
