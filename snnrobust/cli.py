@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from snnrobust.errors import ConfigError, RunFileError, SnnRobustError
 
@@ -21,7 +22,24 @@ if TYPE_CHECKING:
 LEVELS = "0,0.1,0.2,0.3,0.5,0.7"
 DEMO_PROFILES = ("dynapse1_conservative", "generic_subthreshold_180nm_20", "pcm_ibm")
 
-app = typer.Typer(help="Spiking networks that survive analog hardware.", no_args_is_help=True, add_completion=False)
+
+class Commands(TyperGroup):
+    """The commands, with one line an error that input can cause, and exit code 2; 130 after Ctrl-C."""
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 (typer has a context of its own, or click's, by version)
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except SnnRobustError as error:
+            raise typer.Exit(_fail(str(error))) from None
+        except KeyboardInterrupt:
+            print("interrupted; finished work is kept, the same command goes on from there", file=sys.stderr)
+            raise typer.Exit(130) from None
+
+
+app = typer.Typer(
+    cls=Commands, help="Spiking networks that survive analog hardware.", no_args_is_help=True, add_completion=False
+)
 profiles_app = typer.Typer(help="Hardware profiles: list, show, validate.", no_args_is_help=True)
 tasks_app = typer.Typer(help="Tasks: list, show.", no_args_is_help=True)
 data_app = typer.Typer(help="Data sets: where they are, download.", no_args_is_help=True)
@@ -39,16 +57,8 @@ Trials = Annotated[int, typer.Option(help="Passes over the data, for noise that 
 
 
 def main() -> None:
-    """Run the command line; an error that input can cause is one line each and exit code 2."""
-    try:
-        app(standalone_mode=True)
-    except SnnRobustError as error:
-        sys.exit(_fail(str(error)))
-    except KeyboardInterrupt:
-        print("interrupted; finished work is kept, the same command goes on from there", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output has gone: nothing is left to say
+    """Run the command line."""
+    app()
 
 
 def _fail(message: str) -> int:
@@ -103,7 +113,9 @@ def train(
     tau_syn: Annotated[float | None, typer.Option(help="Synaptic time constant in s; 5 steps by default.")] = None,
     encoding: Annotated[str, typer.Option(help="analog, delta, latency or rate.")] = "analog",
     epochs: Annotated[int, typer.Option(help="Passes over the training data.")] = 30,
-    batch_size: Annotated[int, typer.Option(help="Samples an update.")] = 100,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Samples an update; 100, or a tenth of the training data, by default.")
+    ] = None,
     learning_rate: Annotated[float, typer.Option(help="Adam's step size at the start.")] = 5e-3,
     schedule: Annotated[str, typer.Option(help="constant, cosine or step.")] = "cosine",
     clip_norm: Annotated[float, typer.Option(help="Largest gradient norm.")] = 1.0,
@@ -149,7 +161,8 @@ def train(
     )
     kept = "average of the last epochs" if result.selected_epoch < 0 else f"epoch {result.selected_epoch + 1}"
     validation = result.history.get("validation")
-    score = f", validation {loaded.metric} {100 * validation[-1]:.1f} %" if validation else ""
+    of = " of the last epoch" if result.selected_epoch < 0 else ""
+    score = f", validation {loaded.metric}{of} {100 * validation[result.selected_epoch]:.1f} %" if validation else ""
     print(f"{output}: {chosen.name} on {loaded.name}, {epochs} epochs, weights: {kept}{score}")
 
 
@@ -172,6 +185,7 @@ def deploy(
     from snnrobust.evaluation import benchmark as run_benchmark
     from snnrobust.hardware import load_profile
 
+    _check_output(output, [run])
     models, task = _models([run], data)
     result = run_benchmark(
         models,
@@ -209,9 +223,8 @@ def benchmark(
     from snnrobust.evaluation import benchmark as run_benchmark
     from snnrobust.hardware import load_profile
 
+    _check_output(output, runs)
     models, task = _models(runs, data)
-    if output in runs:
-        raise ConfigError(f"output: {output} is also an input; inputs are read only, choose another path")
     conditions: list[Profile | float] = [
         *_numbers("levels", levels),
         *(load_profile(name) for name in _split(profiles)),
@@ -342,6 +355,11 @@ def _show_bytes(file: str, done: int, total: int) -> None:
     if sys.stderr.isatty():
         size = f" of {total / 1e6:.1f}" if total else ""
         print(f"\r{file}: {done / 1e6:.1f}{size} MB", end="" if done < total else "\n", file=sys.stderr)
+
+
+def _check_output(output: Path | None, inputs: Iterable[Path]) -> None:
+    if output is not None and any(output.resolve() == path.resolve() for path in inputs):
+        raise ConfigError(f"output: {output} is also an input; inputs are read only, choose another path")
 
 
 def _split(text: str) -> list[str]:

@@ -50,6 +50,7 @@ class _Lines(Progress):
 class _Bar(Progress):
     def __init__(self, label: str, total: int, done: int = 0) -> None:
         super().__init__(label, total, done)
+        from rich.console import Console
         from rich.progress import BarColumn, TextColumn
         from rich.progress import Progress as RichProgress
 
@@ -57,6 +58,7 @@ class _Bar(Progress):
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.completed}/{task.total}  {task.fields[note]}"),
+            console=Console(stderr=True),  # the standard output may go into a file
         )
         self._task = self.bar.add_task(label, total=total, completed=done, note="")
 

@@ -6,21 +6,22 @@ import hashlib
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from snnrobust.errors import ConfigError
+from snnrobust.errors import ConfigError, unknown
 from snnrobust.evaluation.results import ResultFile
 from snnrobust.evaluation.tolerance import Tolerance
 from snnrobust.hardware.chip import Chip, Deployable, Deployment
 from snnrobust.hardware.profile import Profile
+from snnrobust.hardware.randomness import Purpose
 from snnrobust.progress import progress
 from snnrobust.snn.network import Network
 from snnrobust.tasks import Split, Task
-from snnrobust.training.data import to_batch
+from snnrobust.training.data import data_hash, to_batch
 from snnrobust.training.record import TrainedModel
 
 BLOCK_BYTES = 64_000_000
@@ -144,6 +145,8 @@ def benchmark(
         raise ConfigError(f"conditions: each may be given once, not {', '.join(names)}")
     if trials < 1:
         raise ConfigError(f"trials: {trials} must be at least 1")
+    if purpose not in get_args(Purpose):
+        raise ConfigError(unknown("purpose", purpose, get_args(Purpose)))
     data = task.validation if purpose == "validation" else task.test
     if data is None:
         raise ConfigError(f"purpose: task {task.name} has no validation data")
@@ -168,7 +171,7 @@ def benchmark(
     config = {
         "models": {name: identity(net) for name, net in plain.items()},
         "profiles": {profile.name: profile.hash for profile in profiles},
-        "task": [task.name, task.encoding, task.split],
+        "task": [task.name, task.encoding, task.split, data_hash(data)],
         "chips": {"instances": instances, "seed": seed, "purpose": purpose, "trials": trials},
         "deploy": {name: str(value) for name, value in sorted(deploy.items())},
     }

@@ -20,7 +20,8 @@ from snnrobust.hardware.chip import Deployable
 from snnrobust.hardware.profile import Profile
 from snnrobust.snn.network import Network
 from snnrobust.storage import Array, Group, Journal, Scalar, journal_path, open_run, read_journal, write_run
-from snnrobust.training.record import TrainedModel
+from snnrobust.training.checkpoint import check_config
+from snnrobust.training.record import TrainedModel, check_label
 
 if TYPE_CHECKING:
     import xarray
@@ -40,6 +41,7 @@ class ResultFile:
         overwrite: Replace a file of another experiment.
 
     Raises:
+        ConfigError: If no model in a run file can have a network's name.
         RunFileError: If the file holds another experiment, or another process writes it.
     """
 
@@ -60,11 +62,11 @@ class ResultFile:
         self._folded = time.monotonic()
         if path is None:
             return
+        for name in nets:
+            check_label(name)
         if overwrite:
-            path.unlink(missing_ok=True)
-            journal_path(path).unlink(missing_ok=True)
-        self._read_finished(path)
-        self.journal = Journal(journal_path(path), hashlib.sha256(self.config.encode()).hexdigest())
+            _remove(path)
+        self._resume(path)
 
     def has(self, model: int, condition: int, block: range) -> bool:
         """Whether these chips were run before."""
@@ -102,28 +104,21 @@ class ResultFile:
         for name in MEASURES:
             self.result.measures[name][model, condition, start:stop] = measures[name]
 
-    def _read_finished(self, path: Path) -> None:
-        key = hashlib.sha256(self.config.encode()).hexdigest()
-        # The journal first: a record that is folded between the two reads is then seen twice, never missed.
-        records = read_journal(journal_path(path), key=key)
-        if path.exists():
+    def _resume(self, path: Path) -> None:
+        """Open the journal, fill in what was done before, and have a run file from the first block on."""
+        new = not path.exists()
+        if not new:
             stored = open_run(path)
-            self._check(path, stored)
+            check_config(path, stored, "benchmark", json.loads(self.config))
             done = Tolerance.from_group(stored.group("tolerance"))
             for name in MEASURES:
                 self.result.measures[name][...] = done.measures[name]
-        for arrays in records.values():
+        key = hashlib.sha256(self.config.encode()).hexdigest()
+        self.journal = Journal(journal_path(path), key)
+        for arrays in read_journal(journal_path(path), key=key).values():
             self._fill(arrays["place"], arrays)
-
-    def _check(self, path: Path, stored: Group) -> None:
-        if stored.attrs.get("kind") != "benchmark":
-            raise RunFileError(f"{path}: not the file of a benchmark; choose another path, or overwrite it")
-        there, here = json.loads(str(stored.attrs["config"])), json.loads(self.config)
-        for name in sorted({*there, *here}):
-            if there.get(name) != here.get(name):
-                raise RunFileError(
-                    f"{path}: holds another benchmark ({name} differs); choose another path, or overwrite it"
-                )
+        if new:  # so that readers find models, conditions and profiles beside the journal
+            write_run(path, self._tree())
 
     def _tree(self) -> Group:
         attrs: dict[str, Scalar] = {
@@ -143,6 +138,14 @@ class ResultFile:
             for p in self.profiles
         }
         return Group({"models": Group(models), "profiles": Group(profiles), "tolerance": self.result.to_group()}, attrs)
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+        journal_path(path).unlink(missing_ok=True)
+    except OSError as error:
+        raise RunFileError(f"{path}: cannot be replaced ({error.strerror or error})") from error
 
 
 def read_tolerance(path: str | Path) -> tuple[Tolerance, Group]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import betaincinv  # scipy.stats would add a second to every start
 
 from snnrobust.errors import ConfigError
 
@@ -74,8 +74,8 @@ def clopper_pearson(passed: int, chips: int, confidence: float = 0.95) -> tuple[
     if not 0 < confidence < 1:
         raise ConfigError(f"confidence: {confidence} must be between 0 and 1")
     half = (1 - confidence) / 2
-    low = stats.beta.ppf(half, passed, chips - passed + 1) if passed else 0.0
-    high = stats.beta.ppf(1 - half, passed + 1, chips - passed) if passed < chips else 1.0
+    low = betaincinv(passed, chips - passed + 1, half) if passed else 0.0
+    high = betaincinv(passed + 1, chips - passed, 1 - half) if passed < chips else 1.0
     return float(low), float(high)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from snnrobust.errors import RunFileError
 from snnrobust.evaluation.montecarlo import benchmark
 from snnrobust.evaluation.tolerance import Tolerance
 from snnrobust.hardware.profile import Profile, load_profile
@@ -81,7 +82,10 @@ def tolerance_study(
     Returns:
         Accuracies by objective, condition and chip.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunFileError(f"{folder}: cannot be made a folder for results ({error.strerror or error})") from error
     trained: dict[str, TrainedModel] = {}
     for name, objective in objectives.items():
         path = folder / f"{name}.h5"

@@ -106,5 +106,5 @@ class Tolerance:
                 {name: tuple(lines) for name, lines in json.loads(str(group.attrs["notes"])).items()},
                 str(group.attrs["population"]),
             )
-        except (KeyError, ValueError, TypeError, AttributeError) as error:
+        except (RunFileError, KeyError, ValueError, TypeError, AttributeError) as error:
             raise RunFileError(f"tolerance: not a table of results ({error})") from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -20,6 +21,7 @@ from snnrobust.snn.specs import ParameterSpec, spec_of
 from snnrobust.snn.surrogates import Surrogate
 
 Params = Mapping[str, Tensor]
+WEIGHTS = ("weight", "recurrent_weight")
 
 
 def with_instances(params: Params, nominal_ndim: Mapping[str, int]) -> int | None:
@@ -51,8 +53,13 @@ class Layer(nn.Module):
         values: Nominal value of each per-neuron parameter by role, a number or [N].
         recurrent: Adds recurrent_weight [N, N] (to, from); self-connections are allowed.
         on_chip: False for a layer that is computed off the chip.
-        seed: Seed of the initial weights, N(0, 1 / I) and N(0, 1 / (4 N)), which `scale_to_fluctuate` then scales.
+        fan_in: Connections that each neuron keeps of all its sources (inputs and, if recurrent, neurons), chosen by
+            the seed; None keeps all. The weights of the others start at 0, reach no current and get no gradient.
+        seed: Seed of the connections and the initial weights, N(0, 1 / I) and N(0, 1 / (4 N)), which
+            `scale_to_fluctuate` then scales.
     """
+
+    connected: Tensor | None
 
     def __init__(
         self,
@@ -62,18 +69,28 @@ class Layer(nn.Module):
         *,
         recurrent: bool = False,
         on_chip: bool = True,
+        fan_in: int | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        for name, count in (("inputs", inputs), ("neurons", neurons)):
-            if count < 1:
+        for name, count in (("inputs", inputs), ("neurons", neurons), ("fan_in", fan_in)):
+            if count is not None and count < 1:
                 raise ConfigError(f"{name}: {count} must be at least 1")
         self.inputs, self.neurons, self.on_chip = inputs, neurons, on_chip
+        self.fan_in, self.seed = fan_in, seed
         generator = torch.Generator().manual_seed(seed)
         self.weight = nn.Parameter(torch.randn(neurons, inputs, generator=generator) * inputs**-0.5)
         if recurrent:
             start = torch.randn(neurons, neurons, generator=generator) * 0.5 * neurons**-0.5
             self.recurrent_weight = nn.Parameter(start)
+        sources = inputs + neurons * recurrent
+        chosen = None if fan_in is None or fan_in >= sources else connections(neurons, sources, fan_in, seed)
+        # Structure, not state: it follows from the arguments and is rebuilt from them, never stored.
+        self.register_buffer("connected", chosen, persistent=False)
+        if chosen is not None and fan_in is not None:
+            with torch.no_grad():
+                for name, p in self.named_parameters():  # the weights; fewer of them carry the same variance
+                    p.mul_(self.effective({name: (sources / fan_in) ** 0.5 * torch.ones_like(p)}, name))
         self.bias = nn.Parameter(torch.zeros(neurons))
         for name, value in values.items():
             tensor = torch.as_tensor(value, dtype=self.weight.dtype)
@@ -87,9 +104,11 @@ class Layer(nn.Module):
 
     def parameter_specs(self) -> dict[str, ParameterSpec]:
         """Role, shape, unit and sign of each parameter, by its name in this layer."""
+        own = dict(self.named_parameters(recurse=False))
+        fan_in = {name: self.fan_in for name in WEIGHTS if self.connected is not None}
         return {
-            name: spec_of(name, tuple(p.shape), on_chip=self.on_chip)
-            for name, p in self.named_parameters(recurse=False)
+            name: spec_of(name, tuple(p.shape), on_chip=self.on_chip, fan_in=fan_in.get(name))
+            for name, p in own.items()
         }
 
     def nominal(self) -> dict[str, Tensor]:
@@ -108,15 +127,37 @@ class Layer(nn.Module):
     def drive(self, params: Params, x: Tensor) -> Tensor:
         """Current gain W x_t + bias of all steps, [T, B, N], or [K, T, B, N] if a parameter has an instance axis."""
         self.check_input(x)
-        u = eager.input_current(x, gained(params, "weight"), params.get("bias"))
         count = self.instances(params)
+        if count is not None and x.ndim == 4 and len(x) != count:
+            raise ShapeError(f"x: {len(x)} instances must be {count}, as many as the parameters have")
+        u = eager.input_current(x, self.effective(params, "weight"), params.get("bias"))
         return u.expand(count, *u.shape) if count is not None and u.ndim == 3 else u
 
+    def effective(self, params: Params, name: str) -> Tensor:
+        """Weights as the current sees them: 0 where there is no connection, and times the neuron's gain.
 
-def gained(params: Params, name: str) -> Tensor:
-    """Weights with the neuron's gain folded in, which is the gain on the summed current; exact for gain 1."""
-    gain = params.get("gain")
-    return params[name] if gain is None else gain.unsqueeze(-1) * params[name]
+        Gain times weights is the gain on the summed current, exactly so for gain 1.
+        """
+        weight, gain, here = params[name], params.get("gain"), self.existing(name)
+        if here is not None:
+            weight = torch.where(here, weight, 0)
+        return weight if gain is None else gain.unsqueeze(-1) * weight
+
+    def existing(self, name: str) -> Tensor | None:
+        """True where a connection of `weight` or `recurrent_weight` exists; None where all do."""
+        if self.connected is None:
+            return None
+        return self.connected[:, : self.inputs] if name == "weight" else self.connected[:, self.inputs :]
+
+
+def connections(neurons: int, sources: int, fan_in: int, seed: int) -> Tensor:
+    """The `fan_in` sources that each neuron keeps, chosen by the seed: true in [N, sources].
+
+    The order of Philox words, a stream that numpy guarantees, so that a stored network finds its connections again.
+    """
+    words = np.random.Philox(key=seed % 2**64).random_raw(neurons * sources).reshape(neurons, sources)
+    rank = words.argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
+    return torch.from_numpy(rank < fan_in)
 
 
 class SpikingLayer(Layer):
@@ -137,9 +178,10 @@ class SpikingLayer(Layer):
         *,
         dynamics: Dynamics,
         recurrent: bool = False,
+        fan_in: int | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__(inputs, neurons, values, recurrent=recurrent, seed=seed)
+        super().__init__(inputs, neurons, values, recurrent=recurrent, fan_in=fan_in, seed=seed)
         self.dynamics, self.recurrent = dynamics, recurrent
         check_integrator(self, dynamics)
         scale_to_fluctuate(self, dynamics)
@@ -164,11 +206,11 @@ class SpikingLayer(Layer):
             Spikes [T, B, N] or [K, T, B, N], and the state after the last step.
         """
         u = self.drive(params, x)
-        weights = ("weight", "recurrent_weight", "bias", "gain")
-        c = neurons.constants({n: p for n, p in params.items() if n not in weights}, self.dynamics)
+        current = (*WEIGHTS, "bias", "gain")
+        c = neurons.constants({n: p for n, p in params.items() if n not in current}, self.dynamics)
         state = self.start(c, u[..., 0, :, :]) if state is None else state
-        recurrent = gained(params, "recurrent_weight") if self.recurrent else None
-        return eager.run_spiking(lambda current, s: self.step(current, s, c), u, recurrent, state)
+        recurrent = self.effective(params, "recurrent_weight") if self.recurrent else None
+        return eager.run_spiking(lambda now, s: self.step(now, s, c), u, recurrent, state)
 
     def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:  # noqa: ANN401 (a neuron's own state)
         """`run` on the nominal parameters."""
@@ -181,6 +223,8 @@ class SpikingLayer(Layer):
             "inputs": self.inputs,
             "neurons": self.neurons,
             "recurrent": self.recurrent,
+            "fan_in": self.fan_in,
+            "seed": None if self.fan_in is None else self.seed,
             "parameters": [n for n, _ in self.named_parameters(recurse=False)],
             "dynamics": self.dynamics.to_dict(),
         }
@@ -206,7 +250,7 @@ def scale_to_fluctuate(layer: Layer, dynamics: Dynamics) -> None:
     size = (own["v_th"].detach() - own["v_leak"].detach()).abs() if "v_th" in own else torch.ones(layer.neurons)
     factor = (size / energy[0].sqrt()).unsqueeze(-1)
     with torch.no_grad():
-        for name in ("weight", "recurrent_weight"):
+        for name in WEIGHTS:
             if name in own:
                 own[name].mul_(factor)
 
@@ -244,7 +288,8 @@ class LIF(SpikingLayer):
         reset: "hard" or "soft".
         detach_reset: No gradient through the spike in the reset.
         surrogate: Derivative of the spike.
-        seed: Seed of the initial weights.
+        fan_in: Connections that each neuron keeps of all its sources; None keeps all.
+        seed: Seed of the connections and the initial weights.
 
     Raises:
         ConfigError: For a value outside its domain.
@@ -270,6 +315,7 @@ class LIF(SpikingLayer):
         reset: str = "hard",
         detach_reset: bool = True,
         surrogate: Surrogate | None = None,
+        fan_in: int | None = None,
         seed: int = 0,
         **adaptation: float | Tensor,
     ) -> None:
@@ -280,7 +326,9 @@ class LIF(SpikingLayer):
             detach_reset=detach_reset,
             surrogate=surrogate or Surrogate(),
         )
-        dead_time = refractory if bool((torch.as_tensor(refractory) > 0).any()) else None
+        dead_time = torch.as_tensor(refractory)
+        if not bool((dead_time >= 0).all()):
+            raise ConfigError(f"refractory: {refractory} must be 0 or positive seconds")
         values = present(
             gain=1.0,
             tau_mem=20 * dt if tau_mem is None else tau_mem,
@@ -288,10 +336,10 @@ class LIF(SpikingLayer):
             v_th=v_th,
             v_leak=v_leak,
             v_reset=v_reset if reset == "hard" else None,
-            refractory=dead_time,
+            refractory=refractory if bool(dead_time.any()) else None,
             **adaptation,
         )
-        super().__init__(inputs, neurons, values, dynamics=dynamics, recurrent=recurrent, seed=seed)
+        super().__init__(inputs, neurons, values, dynamics=dynamics, recurrent=recurrent, fan_in=fan_in, seed=seed)
 
 
 class ALIF(LIF):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from snnrobust.errors import ConfigError, ShapeError, unknown
@@ -77,6 +77,7 @@ class Network(nn.Module):
         surrogate: Surrogate | None = None,
         readout: str = "li",
         decode: str = "mean",
+        fan_in: int | None = None,
         seed: int = 0,
         **values: Any,  # noqa: ANN401 (the neuron's keywords)
     ) -> Network:
@@ -94,7 +95,9 @@ class Network(nn.Module):
             surrogate: Derivative of the spike.
             readout: "li" or "rate".
             decode: How an LI readout is decoded: mean, max, last.
-            seed: Seed of the initial weights.
+            fan_in: Connections that each hidden neuron keeps, of its layer's inputs and neurons together; None keeps
+                all. The readout is not limited.
+            seed: Seed of the connections and the initial weights.
             **values: Further keywords of the neuron (v_th, reset, refractory, ...).
         """
         if neuron not in NEURONS:
@@ -102,6 +105,8 @@ class Network(nn.Module):
         if readout not in READOUTS:
             raise ConfigError(unknown("readout", readout, READOUTS))
         sizes = [hidden] if isinstance(hidden, int) else list(hidden)
+        if not sizes:
+            raise ConfigError("hidden: [] must be a number of neurons, or one number for each hidden layer")
         make: Any = NEURONS[neuron]
         layers: list[Any] = []
         for index, (before, size) in enumerate(zip([inputs, *sizes[:-1]], sizes, strict=True)):
@@ -114,6 +119,7 @@ class Network(nn.Module):
                     tau_mem=tau_mem,
                     tau_syn=tau_syn,
                     surrogate=surrogate,
+                    fan_in=fan_in,
                     seed=seed * 1000 + index,
                     **values,
                 )
@@ -144,13 +150,12 @@ class Network(nn.Module):
         specs = {}
         for layer_name, layer in [*self.spiking.items(), ("readout", self.readout)]:
             for name, spec in layer.parameter_specs().items():
-                specs[f"{layer_name}.{name}"] = ParameterSpec(
-                    spec.role, spec.shape, spec.unit, spec.positive, spec.on_chip, layer_name
-                )
+                specs[f"{layer_name}.{name}"] = replace(spec, layer=layer_name)
         return specs
 
     def record(self, params: Params, x: Tensor, lengths: Tensor | None = None) -> Recording:
         """As `run`, with every layer's spikes."""
+        self._check_names(params)
         parts = _by_layer(params)
         spikes: dict[str, Tensor] = {}
         for name, layer in self.spiking.items():
@@ -168,8 +173,20 @@ class Network(nn.Module):
 
         Returns:
             [B, O], or [K, B, O] where any parameter has an instance axis.
+
+        Raises:
+            ConfigError: If a parameter is missing or unknown.
+            ShapeError: If shapes do not fit, instances disagree on their number, or a length is not in 1 .. T.
         """
         return self.record(params, x, lengths).logits
+
+    def _check_names(self, params: Params) -> None:
+        known = self.nominal().keys()
+        if params.keys() != known:
+            for name in params:
+                if name not in known:
+                    raise ConfigError(unknown("params", name, known))
+            raise ConfigError(f"params: {min(known - params.keys())} is missing")
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Logits [B, O] of the nominal parameters."""
@@ -184,7 +201,7 @@ class Network(nn.Module):
 
     @classmethod
     def from_dict(cls, structure: Mapping[str, Any], parameters: Mapping[str, Tensor]) -> Network:
-        """The network of a stored structure with the given parameter values.
+        """The network of a stored structure with the given parameter values, in their precision.
 
         Raises:
             ConfigError: If the structure names an unknown neuron or readout.
@@ -197,9 +214,8 @@ class Network(nn.Module):
         if expected != given:
             wrong = sorted(set(expected.items()) ^ set(given.items()))
             raise ShapeError(f"parameters: they do not belong to the structure; they differ in {wrong[0][0]}")
-        with torch.no_grad():
-            for name, p in net.named_parameters():
-                p.copy_(parameters[name])
+        for name, p in net.named_parameters():
+            p.data = parameters[name].detach().to(p.device, copy=True)
         return net
 
     def hash(self) -> str:
@@ -226,6 +242,8 @@ def _layer(entry: Mapping[str, Any]) -> SpikingLayer | LI | MeanRate:
     if entry["kind"] in NEURONS:
         d["surrogate"] = Surrogate(**d["surrogate"])
         d["recurrent"] = entry["recurrent"]
+        if entry["fan_in"] is not None:
+            d |= {"fan_in": entry["fan_in"], "seed": entry["seed"]}
         if "refractory" in entry["parameters"]:
             d["refractory"] = d["dt"]  # any value that creates the parameter; the stored one replaces it
     elif d:

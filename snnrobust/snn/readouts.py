@@ -139,9 +139,12 @@ def decoded(v: Tensor, lengths: Tensor | None, how: str) -> Tensor:
         return v.mean(-3) if how == "mean" else v.amax(-3) if how == "max" else v[..., -1, :, :]
     if lengths.shape != v.shape[-2:-1]:
         raise ShapeError(f"lengths: shape {tuple(lengths.shape)} must be ({v.shape[-2]},)")
+    shortest, longest = int(lengths.min()), int(lengths.max())
+    if shortest < 1 or longest > v.shape[-3]:
+        raise ShapeError(f"lengths: {shortest} .. {longest} must be 1 .. {v.shape[-3]}, the number of steps")
     valid = valid_steps(lengths, v.shape[-3]).unsqueeze(-1)
     if how == "mean":
-        return (v * valid).sum(-3) / lengths.unsqueeze(-1)
+        return v.masked_fill(~valid, 0).sum(-3) / lengths.unsqueeze(-1)
     if how == "max":
         return v.masked_fill(~valid, -torch.inf).amax(-3)
     index = (lengths - 1).reshape(*(1,) * (v.ndim - 2), -1, 1).expand(*v.shape[:-3], 1, *v.shape[-2:])

@@ -35,6 +35,8 @@ class ParameterSpec:
         positive: Only the magnitude matters; the engine takes the absolute value.
         on_chip: False where the layer is computed off the chip and no device varies.
         layer: Name of the layer; parameters of one layer share its neurons.
+        fan_in: Of a weight, the connections of one neuron over all weights of its layer, where these are fewer than
+            its sources; None where it has them all.
     """
 
     role: str
@@ -43,8 +45,11 @@ class ParameterSpec:
     positive: bool = False
     on_chip: bool = True
     layer: str = ""
+    fan_in: int | None = None
 
 
-def spec_of(role: str, shape: tuple[int, ...], *, on_chip: bool = True, layer: str = "") -> ParameterSpec:
+def spec_of(
+    role: str, shape: tuple[int, ...], *, on_chip: bool = True, layer: str = "", fan_in: int | None = None
+) -> ParameterSpec:
     """The spec of a parameter with the unit and sign that its role implies."""
-    return ParameterSpec(role, shape, UNITS.get(role, "1"), role in POSITIVE, on_chip, layer)
+    return ParameterSpec(role, shape, UNITS.get(role, "1"), role in POSITIVE, on_chip, layer, fan_in)

@@ -17,6 +17,7 @@ from snnrobust.storage import Group, Scalar, open_run, write_run
 from snnrobust.training.record import (
     History,
     TrainedModel,
+    check_label,
     history_group,
     history_of,
     models_of,
@@ -93,17 +94,20 @@ class TrainingFile:
         overwrite: Replace a file of another experiment.
 
     Raises:
+        ConfigError: If no model in a run file can have the label.
         RunFileError: If the file belongs to another experiment or is no run file.
     """
 
     def __init__(self, path: Path | None, label: str, config: Mapping[str, Any], *, overwrite: bool) -> None:
         self.path, self.label = path, label
         self.config = json.loads(json.dumps(dict(config)))
-        self._written = 0.0
+        self._written = float("-inf")
         self._found: Group | None = None
+        if path is not None:
+            check_label(label)
         if path is not None and path.exists() and not overwrite:
             self._found = open_run(path)
-            self._check_config(path, self._found)
+            check_config(path, self._found, "training", self.config)
 
     def finished(self) -> TrainedModel | None:
         """The trained network, if the training was finished before."""
@@ -121,10 +125,10 @@ class TrainingFile:
                 f"{self.path}: the checkpoint is not complete ({error}); --overwrite starts anew"
             ) from error
 
-    def save(self, state: State, *, force: bool = False) -> None:
-        """Write a checkpoint, at most every few seconds unless forced."""
+    def save(self, state: State) -> None:
+        """Write a checkpoint, at most every few seconds."""
         now = time.monotonic()
-        if self.path is None or (not force and now - self._written < SECONDS_BETWEEN_WRITES):
+        if self.path is None or now - self._written < SECONDS_BETWEEN_WRITES:
             return
         self._write({"checkpoint": state.to_group()}, "training")
         self._written = now
@@ -147,14 +151,28 @@ class TrainingFile:
         }
         write_run(self.path, Group(items, attrs))
 
-    def _check_config(self, path: Path, found: Group) -> None:
-        stored = json.loads(str(found.attrs.get("config", "{}"))) if found.attrs.get("kind") == "training" else None
-        if stored is None:
-            raise RunFileError(f"{path}: not the file of a training; choose another path, or overwrite it")
-        for key in sorted({*stored, *self.config}):
-            there, here = stored.get(key), self.config.get(key)
-            if there != here:
-                raise RunFileError(
-                    f"{path}: holds another training ({key}: {there!r} there, {here!r} here); "
-                    f"choose another path, or overwrite it"
-                )
+
+def check_config(path: Path, found: Group, kind: str, config: Mapping[str, Any]) -> None:
+    """Raise RunFileError unless a run file is of this kind of experiment and holds the one that config defines."""
+    try:
+        stored = json.loads(str(found.attrs["config"]))
+    except (KeyError, ValueError):
+        stored = None
+    if found.attrs.get("kind") != kind or not isinstance(stored, dict):
+        raise RunFileError(f"{path}: not the file of a {kind}; choose another path, or overwrite it")
+    if stored != config:
+        field, there, here = first_difference(stored, config)
+        raise RunFileError(
+            f"{path}: holds another {kind} ({field}: {there!r} there, {here!r} here); "
+            f"choose another path, or overwrite it"
+        )
+
+
+def first_difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> tuple[str, Any, Any]:
+    """Where two different trees of plain values differ first, "settings.epochs", and both values."""
+    key = min(key for key in {*there, *here} if there.get(key) != here.get(key))
+    a, b = there.get(key), here.get(key)
+    if not (isinstance(a, Mapping) and isinstance(b, Mapping)):
+        return key, a, b
+    field, a, b = first_difference(a, b)
+    return f"{key}.{field}", a, b

@@ -46,7 +46,10 @@ class _Choices:
 
     def to_dict(self) -> dict[str, Any]:
         """Name and choices, as plain values."""
-        values = {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
+        values: dict[str, Any] = {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
+        profile: str | None = values.get("profile")
+        if profile is not None:  # a file of that name may change
+            values["profile_hash"] = load_profile(profile).hash
         return {"name": self.name, **values}
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snnrobust.errors import RunFileError, SnnRobustError
+from snnrobust.errors import ConfigError, RunFileError, SnnRobustError
 from snnrobust.snn.network import Network
 from snnrobust.storage import Array, Group, Scalar
 
@@ -67,6 +67,12 @@ class TrainedModel:
             return cls(label, net, config, history, int(group.attrs["selected_epoch"]))
         except (KeyError, TypeError, ValueError, SnnRobustError) as error:
             raise RunFileError(f"models/{label}: not a complete model ({error})") from error
+
+
+def check_label(label: str) -> None:
+    """Raise ConfigError where a run file cannot hold a model of this name."""
+    if not label or "/" in label or label in (".", ".."):
+        raise ConfigError(f"label: {label!r} must not be empty, '.' or '..', and have no '/'")
 
 
 def models_of(run: Group) -> list[TrainedModel]:

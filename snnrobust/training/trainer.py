@@ -20,7 +20,7 @@ from snnrobust.progress import progress
 from snnrobust.snn.network import Network
 from snnrobust.tasks import Split, Task
 from snnrobust.training.checkpoint import State, TrainingFile
-from snnrobust.training.data import batch_count, batches, class_weights, to_batch
+from snnrobust.training.data import batch_count, batches, class_weights, data_hash, to_batch
 from snnrobust.training.objectives import LossAndGrad, Objective, Standard
 from snnrobust.training.problem import FiringRate, Params, Problem, StepKey
 from snnrobust.training.record import History, TrainedModel
@@ -37,7 +37,8 @@ class Settings:
 
     Attributes:
         epochs: Passes over the training data.
-        batch_size: Largest number of samples an update.
+        batch_size: Largest number of samples an update; None is 100, or a tenth of the training data where that is
+            less, so that an epoch has at least ten updates.
         learning_rate: Adam's, at the start.
         schedule: "constant"; "cosine" down to 1 %; "step", a tenth in the last quarter (the paper's 1e-3, then 1e-4).
         clip_norm: Largest gradient norm over all parameters, or None.
@@ -47,7 +48,7 @@ class Settings:
     """
 
     epochs: int = 30
-    batch_size: int = 100
+    batch_size: int | None = None
     learning_rate: float = 2e-3
     schedule: str = "cosine"
     clip_norm: float | None = 1.0
@@ -56,7 +57,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name, value in (("epochs", self.epochs), ("batch_size", self.batch_size)):
-            if value < 1:
+            if value is not None and value < 1:
                 raise ConfigError(f"{name}: {value} must be at least 1")
         if not (0 < self.learning_rate < math.inf):
             raise ConfigError(f"learning_rate: {self.learning_rate} must be positive")
@@ -66,6 +67,10 @@ class Settings:
             raise ConfigError(unknown("schedule", self.schedule, SCHEDULES))
         if self.select not in SELECTIONS:
             raise ConfigError(unknown("select", self.select, SELECTIONS))
+
+    def samples_an_update(self, samples: int) -> int:
+        """The batch size for this number of training samples."""
+        return self.batch_size or max(1, min(100, -(-samples // 10)))
 
     def rate_at(self, done: float) -> float:
         """Learning rate after this share of the training, 0 to 1."""
@@ -128,6 +133,13 @@ def train(
     chosen = Settings(**settings)
     if isinstance(net, Network) and net.inputs != task.inputs:
         raise ShapeError(f"net.inputs: {net.inputs} must be {task.inputs}, the inputs of task {task.name}")
+    if isinstance(net, Network) and net.readout.neurons < len(task.classes):
+        raise ShapeError(
+            f"net.readout.neurons: {net.readout.neurons} must be at least {len(task.classes)}, "
+            f"the classes of task {task.name}"
+        )
+    if not any(p.requires_grad for p in net.nominal().values()):
+        raise ConfigError("net: no parameter requires a gradient, so none can be trained")
     if run is not None and not isinstance(net, Network):
         raise ConfigError("run: a run file holds a Network; train a Model without one and keep its parameters yourself")
     path = None if run is None else Path(run)
@@ -156,6 +168,7 @@ def config_of(
         "task": task.name,
         "encoding": task.encoding,
         "task_split": task.split,
+        "data": data_hash(task.train, task.validation),
         "structure": net.to_dict() if isinstance(net, Network) else type(net).__name__,
         "initial_parameters": initial.hexdigest(),
         "objective": objective.to_dict(),
@@ -199,6 +212,7 @@ class _Descent:
         """All epochs that are left."""
         state, settings = self.state, self.settings
         label = f"train {self.file.label} on {self.task.name}"
+        self.file.save(state)  # a path that cannot be written is known before the work
         with progress(label, settings.epochs, done=state.epoch, show=show_progress) as shown:
             while state.epoch < settings.epochs:
                 row = self.epoch()
@@ -215,11 +229,10 @@ class _Descent:
     def epoch(self) -> dict[str, float]:
         """One pass over the training data: means of the loss and its parts, validation score, seconds."""
         started, rows = time.monotonic(), []
-        per_epoch = batch_count(self.task.train, self.settings.batch_size)
-        total = per_epoch * self.settings.epochs
-        for batch in batches(
-            self.task.train, self.settings.batch_size, seed=self.settings.seed, epoch=self.state.epoch
-        ):
+        samples = self.task.train
+        size = self.settings.samples_an_update(len(samples))
+        total = batch_count(samples, size) * self.settings.epochs
+        for batch in batches(samples, size, seed=self.settings.seed, epoch=self.state.epoch):
             key = StepKey(self.settings.seed, self.state.step)
             result = self.loss_and_grad(self.state.params, batch, key)
             norm = self.update(result.grads, self.settings.rate_at(self.state.step / total))
@@ -252,11 +265,10 @@ class _Descent:
             if row["validation"] > state.kept_score:
                 state.kept, state.kept_score, state.kept_epoch = now, row["validation"], state.epoch - 1
         elif self.select == "average":
-            if state.epoch > self.settings.epochs * 0.75 or not state.kept:
-                first = state.epoch <= self.settings.epochs * 0.75 or not state.kept_count
-                state.kept_count = 1 if first else state.kept_count + 1
-                share = 1 / state.kept_count
-                state.kept = now if first else {n: k + share * (now[n] - k) for n, k in state.kept.items()}
+            if state.epoch > self.settings.epochs * 0.75:  # always true of the last epoch
+                state.kept_count += 1
+                before, share = state.kept or now, 1 / state.kept_count
+                state.kept = {n: p + share * (now[n] - p) for n, p in before.items()}
         else:
             state.kept, state.kept_epoch = now, state.epoch - 1
 
