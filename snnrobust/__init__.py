@@ -21,20 +21,37 @@ if TYPE_CHECKING:
     from snnrobust.errors import SnnRobustError as SnnRobustError
     from snnrobust.evaluation import (
         Tolerance as Tolerance,
+    )
+    from snnrobust.evaluation import (
         benchmark as benchmark,
+    )
+    from snnrobust.evaluation import (
         evaluate as evaluate,
+    )
+    from snnrobust.evaluation import (
         open_results as open_results,
     )
     from snnrobust.hardware import (
         Chip as Chip,
+    )
+    from snnrobust.hardware import (
         Deployment as Deployment,
+    )
+    from snnrobust.hardware import (
         Model as Model,
+    )
+    from snnrobust.hardware import (
         Profile as Profile,
+    )
+    from snnrobust.hardware import (
         load_profile as load_profile,
     )
     from snnrobust.snn import Network as Network
-    from snnrobust.tasks import Task as Task, load_task as load_task
-    from snnrobust.training import TrainResult as TrainResult, objectives as objectives, train as train
+    from snnrobust.tasks import Task as Task
+    from snnrobust.tasks import load_task as load_task
+    from snnrobust.training import TrainResult as TrainResult
+    from snnrobust.training import objectives as objectives
+    from snnrobust.training import train as train
 
 __version__ = "0.1.0"
 

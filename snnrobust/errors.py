@@ -18,6 +18,10 @@ class TaskError(SnnRobustError):
     """A task whose data is missing or does not have the stated form."""
 
 
+class TrainingError(SnnRobustError):
+    """A training that cannot go on; the message names the update."""
+
+
 class RunFileError(SnnRobustError):
     """A run file that is missing, damaged, of another format or of another experiment."""
 

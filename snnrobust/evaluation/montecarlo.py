@@ -44,7 +44,13 @@ def evaluate(
     profile = deployment.profile
     notes = {profile.name: deployment.notes}
     result = Tolerance.empty(
-        [label], [profile.name], [level_of(profile)], deployment.instances, metric=metric, notes=notes
+        [label],
+        [profile.name],
+        [level_of(profile)],
+        deployment.instances,
+        metric=metric,
+        notes=notes,
+        samples=len(data),
     )
     for block in deployment.blocks(block_size(deployment.net, data)):
         for name, values in run_block(deployment, data, block, trials=trials).items():
@@ -160,6 +166,7 @@ def benchmark(
         metric=task.metric,
         notes={name: _notes(row[c] for row in deployments) for c, name in enumerate(names)},
         population=population(task, len(data), instances, seed, purpose, trials),
+        samples=len(data),
     )
     size = min(block_size(net, data) for net in plain.values())
     units = [

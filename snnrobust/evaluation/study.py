@@ -23,6 +23,7 @@ def network_for(
     readout: str = "li",
     tau_mem: float | None = None,
     tau_syn: float | None = None,
+    fan_in: int | None = None,
     seed: int = 0,
 ) -> Network:
     """A recurrent network that fits a task: time constants of a few of its steps where none are given.
@@ -34,6 +35,7 @@ def network_for(
         readout: "li" or "rate".
         tau_mem: Membrane time constant in s; 10 dt by default.
         tau_syn: Synaptic time constant in s; 5 dt by default.
+        fan_in: Connections that each hidden neuron keeps; None keeps all.
         seed: Seed of the initial weights.
     """
     return Network.recurrent(
@@ -46,6 +48,7 @@ def network_for(
         tau_mem=10 * task.dt if tau_mem is None else tau_mem,
         tau_syn=5 * task.dt if tau_syn is None else tau_syn,
         tau_out=10 * task.dt,
+        fan_in=fan_in,
         seed=seed,
     )
 

@@ -30,6 +30,7 @@ class Tolerance:
         metric: Which accuracy counts on this task: "accuracy" or "balanced accuracy".
         notes: What has to be said beside each condition: blocks not simulated, roles without a model, limits.
         population: What the chips and data were, as one sentence.
+        samples: Number of samples that each chip was tested on; 0 if it is not known.
     """
 
     models: tuple[str, ...]
@@ -39,6 +40,7 @@ class Tolerance:
     metric: str = "accuracy"
     notes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     population: str = ""
+    samples: int = 0
 
     @classmethod
     def empty(
@@ -87,7 +89,9 @@ class Tolerance:
             **{name: Array(values, dims) for name, values in self.measures.items()},
         }
         notes = json.dumps({name: list(lines) for name, lines in self.notes.items()})
-        return Group(items, {"metric": self.metric, "notes": notes, "population": self.population})
+        return Group(
+            items, {"metric": self.metric, "notes": notes, "population": self.population, "samples": self.samples}
+        )
 
     @classmethod
     def from_group(cls, group: Group) -> Tolerance:
@@ -97,7 +101,7 @@ class Tolerance:
             RunFileError: If the group holds something else.
         """
         try:
-            return cls(
+            result = cls(
                 tuple(str(name) for name in group.array("model").values),
                 tuple(str(name) for name in group.array("condition").values),
                 tuple(float(level) for level in group.array("level").values),
@@ -105,6 +109,20 @@ class Tolerance:
                 str(group.attrs["metric"]),
                 {name: tuple(lines) for name, lines in json.loads(str(group.attrs["notes"])).items()},
                 str(group.attrs["population"]),
+                int(group.attrs["samples"]),
             )
-        except (RunFileError, KeyError, ValueError, TypeError, AttributeError) as error:
+        except (RunFileError, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
             raise RunFileError(f"tolerance: not a table of results ({error})") from error
+        _check(result)
+        return result
+
+
+def _check(result: Tolerance) -> None:
+    """Refuse a table that no benchmark of ours writes: the file is from elsewhere."""
+    shape = (len(result.models), len(result.conditions), len(result.measures["accuracy"].T))
+    if result.metric.replace(" ", "_") not in ("accuracy", "balanced_accuracy"):
+        raise RunFileError(f"tolerance: metric {result.metric!r} must be accuracy or balanced accuracy")
+    if len(result.levels) != shape[1] or any(values.shape != shape for values in result.measures.values()):
+        raise RunFileError(f"tolerance: the arrays of the results do not have the shape {shape}")
+    if (result.accuracy < 0).any() or (result.accuracy > 1).any():
+        raise RunFileError("tolerance: an accuracy is outside 0 to 1")

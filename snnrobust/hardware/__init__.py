@@ -9,18 +9,34 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from snnrobust.hardware.chip import Chip as Chip, Deployment as Deployment, Model as Model
+    from snnrobust.hardware.chip import Chip as Chip
+    from snnrobust.hardware.chip import Deployment as Deployment
+    from snnrobust.hardware.chip import Model as Model
     from snnrobust.hardware.mismatch import (
         Placement as Placement,
+    )
+    from snnrobust.hardware.mismatch import (
         draw as draw,
+    )
+    from snnrobust.hardware.mismatch import (
         place as place,
+    )
+    from snnrobust.hardware.mismatch import (
         project as project,
+    )
+    from snnrobust.hardware.mismatch import (
         realise as realise,
     )
     from snnrobust.hardware.profile import (
         Profile as Profile,
+    )
+    from snnrobust.hardware.profile import (
         check_profile as check_profile,
+    )
+    from snnrobust.hardware.profile import (
         list_profiles as list_profiles,
+    )
+    from snnrobust.hardware.profile import (
         load_profile as load_profile,
     )
 

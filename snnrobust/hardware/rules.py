@@ -154,8 +154,9 @@ def _mode(path: Path, role: str, parameter: Parameter) -> Iterator[Problem]:
         yield (*path, "unit"), f"{given}; absolute spread of {role} has unit {' or '.join(units)}"
     if parameter.distribution == "lognormal":
         yield (*path, "distribution"), "lognormal is a factor; mode absolute allows normal, truncated_normal, uniform"
-    if parameter.level_dependence is not None:
-        yield (*path, "level_dependence"), "for mode relative only"
+    for name in ("level_dependence", "outliers"):
+        if getattr(parameter, name) is not None:
+            yield (*path, name), "for mode relative only"
 
 
 def _components(path: Path, parameter: Parameter) -> Iterator[Problem]:

@@ -124,7 +124,8 @@ class LevelDependence(Block):
     """Spread that depends on the nominal value theta (mode relative only).
 
     The total cv becomes clip(cv (|theta|/r)^exponent, cv_min, cv_max), split over the components in proportion;
-    r is `reference` times the median of |theta| over the tensor, or `reference` itself (see `reference_of`).
+    r is `reference` times the median of |theta| over what is not 0 in the tensor, or `reference` itself (see
+    `reference_of`).
 
     Attributes:
         exponent: Power; negative means that small values spread more.

@@ -220,10 +220,15 @@ class Network(nn.Module):
 
     def hash(self) -> str:
         """SHA-256 of structure and parameter values: the identity of a trained network."""
-        digest = hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode())
-        for name, p in sorted(self.named_parameters()):
-            digest.update(name.encode() + p.detach().cpu().numpy().tobytes())
-        return digest.hexdigest()
+        return fingerprint(json.dumps(self.to_dict(), sort_keys=True), self.nominal())
+
+
+def fingerprint(structure: str, parameters: Mapping[str, Tensor]) -> str:
+    """SHA-256 of a network's structure, as JSON text, and of its parameters' names and values."""
+    digest = hashlib.sha256(structure.encode())
+    for name, p in sorted(parameters.items()):
+        digest.update(name.encode() + p.detach().cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _by_layer(params: Params) -> dict[str, dict[str, Tensor]]:

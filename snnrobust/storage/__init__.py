@@ -1,6 +1,6 @@
 """Run files, their journals, and readers for files from elsewhere."""
 
-from snnrobust.storage.journal import Journal, journal_path, read_journal
+from snnrobust.storage.journal import Journal, journal_path, read_journal, remove_journal
 from snnrobust.storage.reader import Limits
 from snnrobust.storage.runfile import read_run, write_run
 from snnrobust.storage.safe import open_run, vet
@@ -16,6 +16,7 @@ __all__ = [
     "open_run",
     "read_journal",
     "read_run",
+    "remove_journal",
     "vet",
     "write_run",
 ]

@@ -206,6 +206,25 @@ def read_journal(path: str | os.PathLike[str], *, key: str | None = None) -> dic
         raise RunFileError(f"{one_line(path)}: cannot be read ({error.strerror or error})") from None
 
 
+def remove_journal(path: str | os.PathLike[str]) -> None:
+    """Delete a journal, whatever it holds; nothing happens if there is none.
+
+    Raises:
+        RunFileError: another process is writing it, or it cannot be deleted.
+    """
+    file = Path(path)
+    if not file.exists():
+        return
+    try:
+        handle = _open_locked(file)
+        try:
+            file.unlink(missing_ok=True)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise RunFileError(f"{one_line(path)}: cannot be removed ({error.strerror or error})") from None
+
+
 def _check_key(path: str | os.PathLike[str], file: BinaryIO, key: str | None) -> bool:
     """Read the header; False where it is not whole (its writer was killed) or damaged."""
     magic = file.read(len(MAGIC))

@@ -156,7 +156,7 @@ def check_config(path: Path, found: Group, kind: str, config: Mapping[str, Any])
     """Raise RunFileError unless a run file is of this kind of experiment and holds the one that config defines."""
     try:
         stored = json.loads(str(found.attrs["config"]))
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, RecursionError):
         stored = None
     if found.attrs.get("kind") != kind or not isinstance(stored, dict):
         raise RunFileError(f"{path}: not the file of a {kind}; choose another path, or overwrite it")

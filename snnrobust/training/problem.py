@@ -11,7 +11,7 @@ from torch import Tensor
 
 from snnrobust.hardware.chip import Deployable
 from snnrobust.snn.network import Network
-from snnrobust.snn.readouts import valid_steps
+from snnrobust.snn.readouts import decoded
 
 Params = Mapping[str, Tensor]
 
@@ -90,7 +90,7 @@ class Problem:
         logits, spikes = self.net.record(params, batch.x, batch.lengths)
         loss = self.cross_entropy(logits, batch.y)
         for layer in spikes.values():
-            rate = mean_rate(layer, batch.lengths)
+            rate = decoded(layer, batch.lengths, "mean")
             loss = loss + self.firing_rate.weight * ((rate - self.firing_rate.target) ** 2).sum()
         return loss, logits
 
@@ -98,13 +98,6 @@ class Problem:
         """Mean cross-entropy of logits [B, O]."""
         weights = None if self.class_weights is None else self.class_weights.to(logits.dtype)
         return torch.nn.functional.cross_entropy(logits, y, weight=weights)
-
-
-def mean_rate(spikes: Tensor, lengths: Tensor | None) -> Tensor:
-    """Mean spikes per valid step of [.., T, B, N]: [.., B, N]."""
-    if lengths is None:
-        return spikes.mean(-3)
-    return (spikes * valid_steps(lengths, spikes.shape[-3]).unsqueeze(-1)).sum(-3) / lengths.unsqueeze(-1)
 
 
 def kl_divergence(clean: Tensor, moved: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from snnrobust.errors import ConfigError, RunFileError, SnnRobustError
-from snnrobust.snn.network import Network
+from snnrobust.snn.network import Network, fingerprint
 from snnrobust.storage import Array, Group, Scalar
 
 History = dict[str, list[float]]
@@ -60,12 +60,14 @@ class TrainedModel:
             RunFileError: If the group is not a complete model.
         """
         try:
-            parameters = tensors_of(group.group("parameters"))
-            net = Network.from_dict(json.loads(str(group.attrs["structure"])), parameters)
+            parameters, structure = tensors_of(group.group("parameters")), str(group.attrs["structure"])
+            if group.attrs["hash"] != fingerprint(structure, parameters):
+                raise RunFileError("structure or parameters are damaged: they do not have the hash that is stored")
+            net = Network.from_dict(json.loads(structure), parameters)
             config = json.loads(str(group.attrs["config"]))
             history = history_of(group.group("history"))
             return cls(label, net, config, history, int(group.attrs["selected_epoch"]))
-        except (KeyError, TypeError, ValueError, SnnRobustError) as error:
+        except (KeyError, TypeError, ValueError, RecursionError, SnnRobustError) as error:
             raise RunFileError(f"models/{label}: not a complete model ({error})") from error
 
 

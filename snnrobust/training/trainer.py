@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snnrobust.errors import ConfigError, ShapeError, unknown
+from snnrobust.errors import ConfigError, ShapeError, TrainingError, unknown
 from snnrobust.hardware.chip import Deployable
 from snnrobust.progress import progress
 from snnrobust.snn.network import Network
@@ -128,6 +128,7 @@ def train(
         ConfigError: For a setting outside its domain.
         ShapeError: If the network does not fit the task.
         RunFileError: If the run file holds another experiment.
+        TrainingError: If a gradient is not finite.
     """
     objective = objective if objective is not None else Standard()
     chosen = Settings(**settings)
@@ -247,6 +248,11 @@ class _Descent:
     def update(self, grads: Mapping[str, Tensor], rate: float) -> float:
         """One Adam step with clipped gradients; returns the norm before clipping."""
         norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in grads.values()]))
+        if not bool(norm.isfinite()):
+            raise TrainingError(
+                f"update {self.state.step + 1} (epoch {self.state.epoch + 1}): the gradient norm is {float(norm)}; "
+                f"a lower learning_rate or a narrower surrogate (larger slope) may help"
+            )
         limit = self.settings.clip_norm
         scale = 1.0 if limit is None else min(1.0, limit / max(float(norm), 1e-30))
         for group in self.optimiser.param_groups:

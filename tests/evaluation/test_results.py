@@ -15,7 +15,7 @@ from snnrobust.errors import ConfigError, RunFileError
 from snnrobust.evaluation import benchmark, montecarlo, open_results, read_tolerance, results
 from snnrobust.hardware import load_profile
 from snnrobust.snn import Network
-from snnrobust.storage import Group, journal_path, read_journal, read_run, write_run
+from snnrobust.storage import Group, Journal, journal_path, read_journal, read_run, write_run
 from snnrobust.training import models_of, train
 
 LEVELS = (0.0, 0.4)
@@ -363,3 +363,16 @@ def test_ctrl_c_keeps_results_and_says_so_in_one_line(trained, tmp_path):
     assert process.returncode == 0
     assert len(log.read_text().split()) <= 2 * CHIPS + 1
     assert not np.isnan(read_tolerance(path)[0].accuracy).any()
+
+
+def test_the_journal_of_another_experiment_is_not_read(linear, task, tmp_path):
+    path = tmp_path / "r.h5"
+    quietly(linear(), task, path)
+    with Journal(journal_path(path), "another experiment"), pytest.raises(RunFileError, match="another experiment"):
+        read_tolerance(path)
+
+
+def test_overwrite_does_not_take_the_file_from_a_running_benchmark(linear, task, tmp_path):
+    path = tmp_path / "r.h5"
+    with Journal(journal_path(path), "running"), pytest.raises(RunFileError, match="another process"):
+        quietly(linear(), task, path, overwrite=True)

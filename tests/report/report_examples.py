@@ -18,7 +18,7 @@ def tolerance(models=("standard", "adversarial"), levels=LEVELS, profiles=PROFIL
     """Accuracies of 100 samples, so that they are whole percents, from a seeded generator."""
     conditions = [*(Profile.relative(level).name for level in levels), *profiles]
     population = f"{chips} simulated test chips (seed 1) on 100 samples of vowels; data: official"
-    described = {"population": population, **described}
+    described = {"population": population, "samples": 100, **described}
     result = Tolerance.empty(models, conditions, [*levels, *[float("nan")] * len(profiles)], chips, **described)
     rng = np.random.default_rng(0)
     centre = np.linspace(0.95, 0.7, len(models) * len(conditions)).reshape(len(models), len(conditions), 1)

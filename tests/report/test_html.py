@@ -11,6 +11,7 @@ from report_examples import run_group, tolerance, trained
 import snnrobust as sr
 from snnrobust.errors import ConfigError, RunFileError
 from snnrobust.evaluation import read_tolerance
+from snnrobust.evaluation.results import key_of
 from snnrobust.hardware import Profile, load_profile
 from snnrobust.report import figures
 from snnrobust.report.html import inline_svg, render, write_report
@@ -144,9 +145,10 @@ class TestUnfinished:
         path, result = tmp_path / "run.h5", tolerance(models=("a",), levels=(), profiles=("pcm_ibm",), chips=4)
         values = result.measures["accuracy"][0, 0].copy()
         result.measures["accuracy"][...] = math.nan
-        write_run(path, run_group(result))
+        run = run_group(result)
+        write_run(path, run)
         block = {"accuracy": values[:3], "balanced_accuracy": values[:3], "nonfinite": np.zeros(3)}
-        with Journal(journal_path(path), "key") as journal:
+        with Journal(journal_path(path), key_of(run.attrs["config"])) as journal:
             journal.append("0", {"place": np.array([0, 0, 0, 3]), **block})
         page = page_of(path)
         assert "Unfinished: 3 of 4 chips were run." in page.text
@@ -337,7 +339,10 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("change", "message"),
         [
-            (lambda t: replace(t, attrs={**t.attrs, "metric": "loss"}), "metric 'loss'; allowed: accuracy, balanced"),
+            (
+                lambda t: replace(t, attrs={**t.attrs, "metric": "loss"}),
+                "metric 'loss' must be accuracy or balanced accuracy",
+            ),
             (lambda t: t.put("accuracy", Array(np.zeros((2, 2)))), "do not have the shape"),
             (
                 lambda t: t.put("accuracy", Array(np.full((2, 5, 40), np.inf), ("model", "condition", "instance"))),

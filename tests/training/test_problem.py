@@ -8,7 +8,7 @@ import torch
 
 from snnrobust.training import FiringRate, Problem
 from snnrobust.training.data import to_batch
-from snnrobust.training.problem import gradients, kl_divergence, mean_rate
+from snnrobust.training.problem import gradients, kl_divergence
 
 
 def test_kl_divergence_of_two_coins():
@@ -32,12 +32,6 @@ def test_cross_entropy_with_class_weights(network):
     logits = torch.tensor([[0.2, 0.5, 0.3], [0.1, 0.8, 0.1]]).log()
     expected = -(1.0 * math.log(0.2) + 3.0 * math.log(0.8)) / 4.0
     assert float(problem.cross_entropy(logits, torch.tensor([0, 1]))) == pytest.approx(expected, rel=1e-6)
-
-
-def test_mean_rate_counts_valid_steps_only():
-    spikes = torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 1.0], [1.0, 1.0]]).unsqueeze(-1)  # [T=4, B=2, N=1]
-    assert mean_rate(spikes, None).flatten().tolist() == [0.75, 0.75]
-    assert mean_rate(spikes, torch.tensor([3, 2])).flatten().tolist() == [pytest.approx(2 / 3), 0.5]
 
 
 def test_firing_rate_penalty_is_the_squared_distance_to_the_target(network, task_of):

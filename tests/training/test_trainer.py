@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from snnrobust.errors import ConfigError, RunFileError, ShapeError
+from snnrobust.errors import ConfigError, RunFileError, ShapeError, TrainingError
 from snnrobust.hardware import Model
 from snnrobust.training import Adversarial, FiringRate, ForwardNoise, Settings, Standard, train
 from snnrobust.training.data import batch_count, batches, class_weights
@@ -354,3 +354,22 @@ def test_progress_says_loss_and_validation(network, task, capsys):
     assert "train standard on user: 1/1" in err
     assert "loss " in err
     assert "validation " in err
+
+
+def test_a_diverging_training_stops_with_the_update_that_broke(task):
+    calls = []
+
+    def logits(params, x):
+        calls.append(x.shape[1])
+        return (x.sum(0) @ params["w"].T) * (float("nan") if len(calls) == 3 else 1.0)
+
+    net = Model(logits, {"w": torch.eye(3).requires_grad_()}, {"w": "weight"})
+    with pytest.raises(TrainingError, match=r"update 3 \(epoch 2\): the gradient norm is nan; a lower learning_rate"):
+        train(net, replace(task, validation=None), epochs=5, batch_size=6, show_progress=False)
+    assert torch.equal(net.nominal()["w"], torch.eye(3))  # the network given is as it was
+
+
+@pytest.mark.parametrize(("samples", "size"), [(5, 1), (207, 21), (999, 100), (22800, 100)])
+def test_an_epoch_has_ten_updates_or_more(samples, size):
+    assert Settings().samples_an_update(samples) == size
+    assert Settings(batch_size=64).samples_an_update(samples) == 64

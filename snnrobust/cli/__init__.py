@@ -1,0 +1,12 @@
+"""The command line: the same words as the library."""
+
+from snnrobust.cli import catalogue, experiments
+from snnrobust.cli.app import app
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+__all__ = ["app", "catalogue", "experiments", "main"]

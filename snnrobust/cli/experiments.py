@@ -1,0 +1,230 @@
+"""Commands that run something: demo, train, deploy, benchmark, report. Heavy modules load only inside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from snnrobust.cli.app import Chips, Data, Overwrite, Runs, Seed, Specification, Trials, app
+from snnrobust.cli.inputs import check_output, fractions, objective_of, split, trained_models
+
+if TYPE_CHECKING:
+    from snnrobust.evaluation import Tolerance
+    from snnrobust.hardware import Profile
+    from snnrobust.training.objectives import Objective
+
+LEVELS = "0,0.1,0.2,0.3,0.5,0.7"
+DEMO_PROFILES = ("dynapse1_conservative", "generic_subthreshold_180nm_20", "pcm_ibm")
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path("demo"),
+    chips: Chips = 200,
+    epochs: Annotated[int, typer.Option(help="Passes over the training data.", min=1)] = 80,
+    specification: Specification = 0.9,
+    seed: Seed = 0,
+    data: Data = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Train a network twice on real speech data, deploy both on simulated chips, and report what mismatch costs."""
+    from snnrobust.evaluation.study import tolerance_study
+    from snnrobust.report.html import write_report
+    from snnrobust.tasks import load_task
+    from snnrobust.training.objectives import Adversarial, Standard
+
+    objectives: dict[str, Objective] = {"standard": Standard(), "adversarial": Adversarial(steps=5)}
+    result = tolerance_study(
+        load_task("vowels", data=data),
+        objectives,
+        folder,
+        hidden=100,
+        epochs=epochs,
+        seed=seed,
+        chips=chips,
+        profiles=DEMO_PROFILES,
+        levels=fractions("levels", LEVELS),
+        overwrite=overwrite,
+    )
+    print_result(result, specification)
+    write_report(folder / "run.h5", folder / "report.html", specification=specification)
+    print(f"\nresults: {folder / 'run.h5'}\nreport:  {folder / 'report.html'}")
+
+
+@app.command()
+def train(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Run file.", show_default=False)],
+    task: Annotated[str, typer.Option(help="Task; see `snnrobust tasks list`.")] = "vowels",
+    objective: Annotated[str, typer.Option(help="standard, forward_noise or adversarial.")] = "standard",
+    neuron: Annotated[str, typer.Option(help="lif or alif.")] = "lif",
+    hidden: Annotated[int, typer.Option(help="Hidden neurons.", min=1)] = 100,
+    readout: Annotated[str, typer.Option(help="li (leaky integrators) or rate (mean spike rate).")] = "li",
+    tau_mem: Annotated[float | None, typer.Option(help="Membrane time constant in s; 10 steps by default.")] = None,
+    tau_syn: Annotated[float | None, typer.Option(help="Synaptic time constant in s; 5 steps by default.")] = None,
+    fan_in: Annotated[
+        int | None, typer.Option(help="Connections that each hidden neuron keeps; all by default.", min=1)
+    ] = None,
+    encoding: Annotated[str, typer.Option(help="analog, delta, latency or rate.")] = "analog",
+    epochs: Annotated[int, typer.Option(help="Passes over the training data.")] = 30,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Samples an update; 100, or a tenth of the training data, by default.")
+    ] = None,
+    learning_rate: Annotated[float, typer.Option(help="Adam's step size at the start.")] = 5e-3,
+    schedule: Annotated[str, typer.Option(help="constant, cosine or step.")] = "cosine",
+    clip_norm: Annotated[float, typer.Option(help="Largest gradient norm.")] = 1.0,
+    select: Annotated[str, typer.Option(help="Weights kept: auto, validation, average or last.")] = "auto",
+    firing_rate_penalty: Annotated[float, typer.Option(help="Weight of the firing-rate penalty.", min=0)] = 0.0,
+    firing_rate: Annotated[float, typer.Option(help="Firing rate that the penalty aims at, spikes a step.")] = 0.01,
+    level: Annotated[float, typer.Option(help="Forward noise: relative std, a fraction (0.3).", min=0)] = 0.3,
+    attack_radius: Annotated[float, typer.Option(help="Attack: half-width of the box as a fraction.", min=0)] = 0.1,
+    attack_steps: Annotated[int, typer.Option(help="Attack: ascent steps.")] = 10,
+    beta: Annotated[float, typer.Option(help="Attack: weight of the divergence.", min=0)] = 0.1,
+    profile: Annotated[
+        str | None, typer.Option(help="Attack or draw devices of this profile; the radius is then in its sigmas.")
+    ] = None,
+    label: Annotated[str | None, typer.Option(help="Name of the network in tables.")] = None,
+    seed: Seed = 0,
+    data: Data = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Train a recurrent spiking network; the same command goes on after an interruption."""
+    from snnrobust.evaluation.study import network_for
+    from snnrobust.tasks import load_task
+    from snnrobust.training import FiringRate
+    from snnrobust.training import train as train_network
+
+    loaded = load_task(task, data=data, encoding=encoding)
+    net = network_for(
+        loaded,
+        hidden,
+        neuron=neuron,
+        readout=readout,
+        tau_mem=tau_mem,
+        tau_syn=tau_syn,
+        fan_in=fan_in,
+        seed=seed,
+    )
+    chosen = objective_of(objective, level, attack_radius, attack_steps, beta, profile)
+    result = train_network(
+        net,
+        loaded,
+        chosen,
+        run=output,
+        label=label,
+        overwrite=overwrite,
+        firing_rate=FiringRate(weight=firing_rate_penalty, target=firing_rate) if firing_rate_penalty else None,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        schedule=schedule,
+        clip_norm=clip_norm,
+        select=select,
+        seed=seed,
+    )
+    kept = "average of the last epochs" if result.selected_epoch < 0 else f"epoch {result.selected_epoch + 1}"
+    validation = result.history.get("validation")
+    of = " of the last epoch" if result.selected_epoch < 0 else ""
+    score = f", validation {loaded.metric}{of} {100 * validation[result.selected_epoch]:.1f} %" if validation else ""
+    print(f"{output}: {chosen.name} on {loaded.name}, {epochs} epochs, weights: {kept}{score}")
+
+
+@app.command()
+def deploy(
+    run: Annotated[Path, typer.Argument(help="Run file of a trained network.", show_default=False)],
+    profile: Annotated[str, typer.Option(help="Profile: a name, or a YAML file.", show_default=False)],
+    chips: Chips = 1000,
+    specification: Specification = 0.9,
+    limits: Annotated[str, typer.Option(help="What does not fit: report or enforce.")] = "report",
+    unlisted: Annotated[str, typer.Option(help="Roles without a model: ideal or error.")] = "ideal",
+    only: Annotated[str | None, typer.Option(help="mismatch: without quantisation, limits and faults.")] = None,
+    trials: Trials = 1,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Run file for the results.")] = None,
+    seed: Seed = 1,
+    data: Data = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Deploy one trained network on simulated chips of a profile."""
+    from snnrobust.evaluation import benchmark as run_benchmark
+    from snnrobust.hardware import load_profile
+
+    check_output(output, [run])
+    models, task = trained_models([run], data)
+    result = run_benchmark(
+        models,
+        [load_profile(profile)],
+        task,
+        instances=chips,
+        seed=seed,
+        trials=trials,
+        run=output,
+        overwrite=overwrite,
+        limits=limits,
+        unlisted=unlisted,
+        only=only,
+    )
+    print_result(result, specification)
+
+
+@app.command()
+def benchmark(
+    runs: Runs,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Run file for the results.", show_default=False)],
+    levels: Annotated[
+        str, typer.Option(help="Relative mismatch levels, fractions, with commas; '' for none.")
+    ] = LEVELS,
+    profiles: Annotated[str, typer.Option(help="Profiles, names or YAML files, with commas.")] = "",
+    chips: Chips = 100,
+    specification: Specification = 0.9,
+    purpose: Annotated[str, typer.Option(help="test, or validation for choosing models.")] = "test",
+    trials: Trials = 1,
+    seed: Seed = 1,
+    data: Data = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Test trained networks over mismatch levels and profiles, on the same simulated chips."""
+    from snnrobust.evaluation import benchmark as run_benchmark
+    from snnrobust.hardware import load_profile
+
+    check_output(output, runs)
+    models, task = trained_models(runs, data)
+    conditions: list[Profile | float] = [
+        *fractions("levels", levels),
+        *(load_profile(name) for name in split(profiles)),
+    ]
+    result = run_benchmark(
+        models,
+        conditions,
+        task,
+        instances=chips,
+        seed=seed,
+        purpose=purpose,
+        trials=trials,
+        run=output,
+        overwrite=overwrite,
+    )
+    print_result(result, specification)
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="Run file of a benchmark.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The page.")] = Path("report.html"),
+    specification: Specification = 0.9,
+) -> None:
+    """Write one self-contained HTML page about a benchmark."""
+    from snnrobust.report.html import write_report
+
+    write_report(run, output, specification=specification)
+    print(output)
+
+
+def print_result(result: Tolerance, specification: float) -> None:
+    """Print the table, and below it what has to be said of each condition."""
+    from snnrobust.report.text import console, notes, tolerance_table
+
+    out = console()
+    out.print(tolerance_table(result, specification))
+    for line in notes(result):
+        out.print(line, style="dim")

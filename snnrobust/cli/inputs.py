@@ -1,0 +1,81 @@
+"""From what a user typed to objects of the library, with errors that name the option."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from snnrobust.errors import ConfigError, RunFileError, unknown
+
+if TYPE_CHECKING:
+    from snnrobust.tasks import Task
+    from snnrobust.training import TrainedModel
+    from snnrobust.training.objectives import Objective
+
+
+def check_output(output: Path | None, inputs: Iterable[Path]) -> None:
+    """Refuse an output that is one of the inputs, under whatever name."""
+    if output is not None and any(output.resolve() == path.resolve() for path in inputs):
+        raise ConfigError(f"output: {output} is also an input; inputs are read only, choose another path")
+
+
+def split(text: str) -> list[str]:
+    """The parts of a list with commas."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def fractions(option: str, text: str) -> list[float]:
+    """Mismatch levels: fractions with commas."""
+    values = []
+    for part in split(text):
+        try:
+            value = float(part)
+        except ValueError:
+            raise ConfigError(
+                f"{option}: {part!r} is not a number; give fractions with commas, such as 0,0.1,0.2"
+            ) from None
+        if not 0 <= value <= 2:
+            raise ConfigError(f"{option}: {part} is not a fraction from 0 to 2 (0.2 means 20 %)")
+        values.append(value)
+    return values
+
+
+def objective_of(name: str, level: float, radius: float, steps: int, beta: float, profile: str | None) -> Objective:
+    """The objective of this name with the options that concern it."""
+    from snnrobust.training.objectives import OBJECTIVES, Adversarial, ForwardNoise, Standard
+
+    if name not in OBJECTIVES:
+        raise ConfigError(unknown("objective", name, OBJECTIVES))
+    if name == "standard":
+        return Standard()
+    if name == "forward_noise":
+        return ForwardNoise(level=level, profile=profile)
+    return Adversarial(radius=radius, steps=steps, beta=beta, forward_noise=level, profile=profile)
+
+
+def trained_models(paths: Iterable[Path], data: Path | None) -> tuple[dict[str, TrainedModel], Task]:
+    """The trained networks of run files by name, and the one task that all were trained on."""
+    from snnrobust.storage import open_run
+    from snnrobust.tasks import load_task
+    from snnrobust.training import models_of
+
+    found: dict[str, TrainedModel] = {}
+    tasks: dict[tuple[str, str], Path] = {}
+    for path in paths:
+        models = models_of(open_run(path))
+        if not models:
+            raise RunFileError(
+                f"{path}: holds no trained network; was its training interrupted? run it again to finish"
+            )
+        for model in models:
+            name = model.label if model.label not in found else f"{model.label} ({path.stem})"
+            if name in found:
+                raise RunFileError(f"{path}: a network named {name!r} is given twice")
+            found[name] = model
+            tasks[str(model.config["task"]), str(model.config["encoding"])] = path
+    if len(tasks) > 1:
+        names = "; ".join(f"{path}: {task} ({encoding})" for (task, encoding), path in tasks.items())
+        raise RunFileError(f"networks of different tasks cannot be compared: {names}")
+    task, encoding = next(iter(tasks))
+    return found, load_task(task, data=data, encoding=encoding)
