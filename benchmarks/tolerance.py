@@ -1,7 +1,8 @@
-"""Accuracy of simulated chips against mismatch level and profile, for the paper's objectives.
+r"""Accuracy of simulated chips against mismatch level and profile, for the paper's objectives.
 
     python benchmarks/tolerance.py                         vowels, as in the demo
-    python benchmarks/tolerance.py --task ecg4 --hidden 128 --epochs 20 --attack-steps 3 --chips 100
+    python benchmarks/tolerance.py --task ecg4 --hidden 128 --tau-mem 10 --tau-syn 5 --learning-rate 5e-3 \
+        --epochs 20 --attack-steps 3 --chips 100
 
 Trains the same network with each objective, deploys all on the same chips, writes every chip's accuracy to
 results/tolerance_<task>.csv beside this file and prints the table. Interrupted, it goes on where it was.
@@ -14,7 +15,7 @@ import csv
 from pathlib import Path
 
 from snnrobust.evaluation import Tolerance
-from snnrobust.evaluation.study import tolerance_study
+from snnrobust.evaluation.study import network_for, tolerance_study
 from snnrobust.report.text import console, notes, tolerance_table
 from snnrobust.tasks import load_task
 from snnrobust.training import Adversarial, ForwardNoise, Objective, Standard
@@ -41,8 +42,11 @@ def main() -> None:
     """Run the study of the command line's arguments."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", default="vowels")
-    parser.add_argument("--hidden", type=int, default=100)
-    parser.add_argument("--epochs", type=int, default=80)
+    parser.add_argument("--hidden", type=int, default=32)
+    parser.add_argument("--tau-mem", type=float, default=5.0, help="membrane time constant in steps of the task")
+    parser.add_argument("--tau-syn", type=float, default=2.0, help="synaptic time constant in steps of the task")
+    parser.add_argument("--learning-rate", type=float, default=1e-2)
+    parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--attack-steps", type=int, default=5)
     parser.add_argument("--chips", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
@@ -54,11 +58,14 @@ def main() -> None:
         "forward noise": ForwardNoise(level=0.3),
         "adversarial": Adversarial(steps=arguments.attack_steps),
     }
+    task = load_task(arguments.task)
+    times = {"tau_mem": arguments.tau_mem * task.dt, "tau_syn": arguments.tau_syn * task.dt}
     result = tolerance_study(
-        load_task(arguments.task),
+        task,
         objectives,
         arguments.folder or HERE.parent / "build" / "tolerance" / arguments.task,
-        hidden=arguments.hidden,
+        network=lambda: network_for(task, arguments.hidden, seed=arguments.seed, **times),
+        learning_rate=arguments.learning_rate,
         epochs=arguments.epochs,
         seed=arguments.seed,
         chips=arguments.chips,

@@ -23,24 +23,26 @@ DEMO_PROFILES = ("dynapse1_conservative", "generic_subthreshold_180nm_20", "pcm_
 def demo(
     folder: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path("demo"),
     chips: Chips = 200,
-    epochs: Annotated[int, typer.Option(help="Passes over the training data.", min=1)] = 80,
+    epochs: Annotated[int, typer.Option(help="Passes over the training data.", min=1)] = 60,
     specification: Specification = 0.9,
     seed: Seed = 0,
     data: Data = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Train a network twice on real speech data, deploy both on simulated chips, and report what mismatch costs."""
-    from snnrobust.evaluation.study import tolerance_study
+    from snnrobust.evaluation.study import network_for, tolerance_study
     from snnrobust.report.html import write_report
     from snnrobust.tasks import load_task
     from snnrobust.training.objectives import Adversarial, Standard
 
     objectives: dict[str, Objective] = {"standard": Standard(), "adversarial": Adversarial(steps=5)}
+    task = load_task("vowels", data=data)
     result = tolerance_study(
-        load_task("vowels", data=data),
+        task,
         objectives,
         folder,
-        hidden=100,
+        network=lambda: network_for(task, 32, tau_mem=5 * task.dt, tau_syn=2 * task.dt, seed=seed),
+        learning_rate=1e-2,
         epochs=epochs,
         seed=seed,
         chips=chips,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from snnrobust.errors import RunFileError
@@ -33,7 +33,7 @@ def network_for(
         hidden: Hidden neurons.
         neuron: Name of the neuron.
         readout: "li" or "rate".
-        tau_mem: Membrane time constant in s; 10 dt by default.
+        tau_mem: Membrane time constant of hidden and output neurons in s; 10 dt by default.
         tau_syn: Synaptic time constant in s; 5 dt by default.
         fan_in: Connections that each hidden neuron keeps; None keeps all.
         seed: Seed of the initial weights.
@@ -47,7 +47,7 @@ def network_for(
         dt=task.dt,
         tau_mem=10 * task.dt if tau_mem is None else tau_mem,
         tau_syn=5 * task.dt if tau_syn is None else tau_syn,
-        tau_out=10 * task.dt,
+        tau_out=10 * task.dt if tau_mem is None else tau_mem,
         fan_in=fan_in,
         seed=seed,
     )
@@ -58,7 +58,7 @@ def tolerance_study(
     objectives: Mapping[str, Objective],
     folder: Path,
     *,
-    hidden: int,
+    network: Callable[[], Network],
     epochs: int,
     seed: int,
     chips: int,
@@ -73,9 +73,9 @@ def tolerance_study(
         task: Data.
         objectives: Objectives by the name that tables show.
         folder: Each training is kept in `<name>.h5`, the results in `run.h5`; an interrupted study goes on from there.
-        hidden: Hidden neurons.
+        network: Makes the network, the same for every objective.
         epochs: Passes over the training data.
-        seed: Seed of the initial weights, the same for all, and of the training.
+        seed: Seed of the trainings; the chips have the next one.
         chips: Number of test chips.
         profiles: Names of profiles.
         levels: Relative mismatch levels, fractions.
@@ -92,9 +92,8 @@ def tolerance_study(
     trained: dict[str, TrainedModel] = {}
     for name, objective in objectives.items():
         path = folder / f"{name}.h5"
-        net = network_for(task, hidden, seed=seed)
         train(
-            net,
+            network(),
             task,
             objective,
             run=path,

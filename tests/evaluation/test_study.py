@@ -9,13 +9,13 @@ from snnrobust.evaluation.study import network_for, tolerance_study
 from snnrobust.storage import read_run
 from snnrobust.training import Adversarial, Standard, models_of
 
-SMALL = {"hidden": 6, "epochs": 1, "seed": 0, "chips": 2, "profiles": ["dynapse1"], "levels": [0.0, 0.2]}
+SMALL = {"epochs": 1, "seed": 0, "chips": 2, "profiles": ["dynapse1"], "levels": [0.0, 0.2]}
 
 
 def test_a_study_from_training_to_table(task, tmp_path):
     folder = tmp_path / "new" / "study"
     objectives = {"plain": Standard(), "hardened": Adversarial(steps=1)}
-    result = tolerance_study(task, objectives, folder, **SMALL)
+    result = tolerance_study(task, objectives, folder, network=lambda: network_for(task, 6), **SMALL)
     assert result.models == ("plain", "hardened")
     assert result.conditions == ("relative_0", "relative_0.2", "dynapse1")
     assert not np.isnan(result.accuracy).any()
@@ -34,7 +34,7 @@ def test_a_folder_that_cannot_be_made(task, tmp_path):
     (tmp_path / "file").write_text("")
     for folder in (tmp_path / "file", tmp_path / "file" / "deeper"):
         with pytest.raises(RunFileError, match="cannot be made a folder"):
-            tolerance_study(task, {"plain": Standard()}, folder, **SMALL)
+            tolerance_study(task, {"plain": Standard()}, folder, network=lambda: network_for(task, 6), **SMALL)
 
 
 def test_the_network_has_time_constants_of_the_tasks_steps(task):
