@@ -14,6 +14,7 @@ import argparse
 import csv
 from pathlib import Path
 
+from snnrobust.errors import SnnRobustError
 from snnrobust.evaluation import Tolerance
 from snnrobust.evaluation.study import network_for, tolerance_study
 from snnrobust.report.text import console, notes, tolerance_table
@@ -80,4 +81,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except SnnRobustError as error:
+        raise SystemExit(f"error: {error}") from None

@@ -3,10 +3,10 @@
 from snnrobust.testing import check_neuron, check_profile
 
 def test_my_neuron():
-check_neuron(MyNeuron)
+    check_neuron(MyNeuron)
 
 def test_my_chip():
-check_profile(load_profile("my_chip.yaml"))
+    check_profile(load_profile("my_chip.yaml"))
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,9 +14,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+import snnrobust
 from snnrobust.cli import app
+from snnrobust.cli.inputs import objective_of
 from snnrobust.hardware.profile import list_profiles, load_profile
 from snnrobust.storage import read_run
+from snnrobust.training.objectives import OBJECTIVES, Adversarial, ForwardNoise, Standard
 
 COMMANDS = [
     (),
@@ -512,3 +516,46 @@ def test_ctrl_c_while_training(tmp_path):
     lines = [line for line in err.splitlines() if not line.startswith("train standard on vowels: ")]
     assert lines == ["interrupted; finished work is kept, the same command goes on from there"]
     assert read_run(path).attrs["status"] == "training"
+
+
+def test_an_objective_of_ones_own_takes_the_options_that_are_its_fields(monkeypatch):
+    @dataclass(frozen=True, kw_only=True)
+    class Mine(Standard):
+        name = "mine"
+        beta: float = 0.0
+        strength: float = 3.0
+
+    monkeypatch.setitem(OBJECTIVES, "mine", Mine)
+    assert objective_of("mine", 0.3, 0.1, 10, 0.25, None) == Mine(beta=0.25)
+    assert objective_of("standard", 0.3, 0.1, 10, 0.25, "dynapse1") == Standard()
+    assert objective_of("forward_noise", 0.2, 0.1, 10, 0.25, "dynapse1") == ForwardNoise(level=0.2, profile="dynapse1")
+    expected = Adversarial(radius=0.1, steps=3, beta=0.25, forward_noise=0.2)
+    assert objective_of("adversarial", 0.2, 0.1, 3, 0.25, None) == expected
+
+
+def test_a_data_set_that_is_here_can_be_fetched_again(monkeypatch):
+    asked = []
+    monkeypatch.setattr("snnrobust.tasks.download.download", lambda name, **options: asked.append((name, options)))
+    assert run("data", "download", "digits", "--overwrite").exit_code == 0
+    assert run("data", "download", "digits").exit_code == 0
+    assert [(name, options["overwrite"]) for name, options in asked] == [("digits", True), ("digits", False)]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train"], "error: Missing option"),
+        (["train", "-o", "x.h5", "--epochs", "many"], "error: Invalid value for '--epochs'"),
+        (["deploy", "x.h5", "--profile", "ideal", "--chips", "0"], "error: Invalid value for '--chips'"),
+        (["trian"], "error: No such command 'trian'"),
+    ],
+)
+def test_a_mistyped_command_is_one_line(words, message):
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 2
+    assert done.stderr.startswith(message)
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_version():
+    assert CliRunner().invoke(app, ["--version"]).stdout == f"snnrobust {snnrobust.__version__}\n"

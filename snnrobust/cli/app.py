@@ -9,11 +9,28 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from snnrobust import __version__
 from snnrobust.errors import SnnRobustError
 
 
 class Commands(TyperGroup):
     """The commands, with one line an error that input can cause, and exit code 2; 130 after Ctrl-C."""
+
+    def main(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 (typer's interface)
+        """Run the application; a mistyped option is one line as well."""
+        if not options.get("standalone_mode", True):
+            return super().main(*args, **options)
+        try:
+            code = super().main(*args, **{**options, "standalone_mode": False})
+        except Exception as error:
+            message = getattr(error, "format_message", None)  # typer's usage errors, of click or its own copy
+            if message is None:
+                raise
+            if type(error).__name__ == "NoArgsIsHelpError":
+                print(message())
+                sys.exit(2)
+            code = fail(" ".join(message().split()))
+        sys.exit(code if isinstance(code, int) else 0)
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 (typer has a context of its own, or click's, by version)
         """Run a command."""
@@ -33,9 +50,23 @@ def fail(message: str) -> int:
     return 2
 
 
-app = typer.Typer(
-    cls=Commands, help="Spiking networks that survive analog hardware.", no_args_is_help=True, add_completion=False
-)
+app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"snnrobust {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Spiking networks that survive analog hardware."""
+
 
 Runs = Annotated[list[Path], typer.Argument(help="Run files of trained networks.", show_default=False)]
 Data = Annotated[Path | None, typer.Option("--data", help="Folder with data sets.", show_default=False)]

@@ -106,11 +106,12 @@ def data_where(data: Data = None) -> None:
 def data_download(
     name: Annotated[str, typer.Argument(help="Data set; see `snnrobust data where`.", show_default=False)],
     data: Data = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Fetch it even if a file is found.")] = False,
 ) -> None:
     """Download a data set from its publisher into the cache, or into --data."""
     from snnrobust.tasks.download import download
 
-    print(download(name, data=data, progress=_show_bytes))
+    print(download(name, data=data, overwrite=overwrite, progress=_show_bytes))
 
 
 def _show_bytes(file: str, done: int, total: int) -> None:

@@ -78,7 +78,9 @@ def train(
     clip_norm: Annotated[float, typer.Option(help="Largest gradient norm.")] = 1.0,
     select: Annotated[str, typer.Option(help="Weights kept: auto, validation, average or last.")] = "auto",
     firing_rate_penalty: Annotated[float, typer.Option(help="Weight of the firing-rate penalty.", min=0)] = 0.0,
-    firing_rate: Annotated[float, typer.Option(help="Firing rate that the penalty aims at, spikes a step.")] = 0.01,
+    firing_rate: Annotated[
+        float, typer.Option(help="Firing rate that the penalty aims at, spikes a step.", min=0, max=1)
+    ] = 0.01,
     level: Annotated[float, typer.Option(help="Forward noise: relative std, a fraction (0.3).", min=0)] = 0.3,
     attack_radius: Annotated[float, typer.Option(help="Attack: half-width of the box as a fraction.", min=0)] = 0.1,
     attack_steps: Annotated[int, typer.Option(help="Attack: ascent steps.")] = 10,

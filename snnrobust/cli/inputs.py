@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from snnrobust.errors import ConfigError, RunFileError, unknown
 
@@ -42,16 +43,15 @@ def fractions(option: str, text: str) -> list[float]:
 
 
 def objective_of(name: str, level: float, radius: float, steps: int, beta: float, profile: str | None) -> Objective:
-    """The objective of this name with the options that concern it."""
-    from snnrobust.training.objectives import OBJECTIVES, Adversarial, ForwardNoise, Standard
+    """The objective of this name with those of the options that are fields of it."""
+    from snnrobust.training.objectives import OBJECTIVES
 
     if name not in OBJECTIVES:
         raise ConfigError(unknown("objective", name, OBJECTIVES))
-    if name == "standard":
-        return Standard()
-    if name == "forward_noise":
-        return ForwardNoise(level=level, profile=profile)
-    return Adversarial(radius=radius, steps=steps, beta=beta, forward_noise=level, profile=profile)
+    options: dict[str, Any] = {"level": level, "forward_noise": level, "profile": profile}
+    options |= {"radius": radius, "steps": steps, "beta": beta}
+    kind = OBJECTIVES[name]
+    return kind(**{field.name: options[field.name] for field in fields(kind) if field.name in options})
 
 
 def trained_models(paths: Iterable[Path], data: Path | None) -> tuple[dict[str, TrainedModel], Task]:

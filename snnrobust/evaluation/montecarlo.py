@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from snnrobust.hardware.chip import Chip, Deployable, Deployment
 from snnrobust.hardware.profile import Profile
 from snnrobust.hardware.randomness import Purpose
 from snnrobust.progress import progress
-from snnrobust.snn.network import Network
+from snnrobust.snn.network import Network, fingerprint
 from snnrobust.tasks import Split, Task
 from snnrobust.training.data import data_hash, to_batch
 from snnrobust.training.record import TrainedModel
@@ -151,11 +150,7 @@ def benchmark(
         raise ConfigError(f"conditions: each may be given once, not {', '.join(names)}")
     if trials < 1:
         raise ConfigError(f"trials: {trials} must be at least 1")
-    if purpose not in get_args(Purpose):
-        raise ConfigError(unknown("purpose", purpose, get_args(Purpose)))
-    data = task.validation if purpose == "validation" else task.test
-    if data is None:
-        raise ConfigError(f"purpose: task {task.name} has no validation data")
+    data = samples_for(purpose, task)
     plain = {name: net.net if isinstance(net, TrainedModel) else net for name, net in nets.items()}
     deployments = _deploy(plain, profiles, instances=instances, seed=seed, purpose=purpose, **deploy)
     result = Tolerance.empty(
@@ -170,10 +165,7 @@ def benchmark(
     )
     size = min(block_size(net, data) for net in plain.values())
     units = [
-        Unit(m, c, range(k, min(k + size, instances)))
-        for m in range(len(nets))
-        for c in range(len(profiles))
-        for k in range(0, instances, size)
+        Unit(m, c, block) for m, row in enumerate(deployments) for c, d in enumerate(row) for block in d.blocks(size)
     ]
     config = {
         "models": {name: identity(net) for name, net in plain.items()},
@@ -190,6 +182,16 @@ def benchmark(
                 file.add(*unit, run_block(deployments[unit.model][unit.condition], data, unit.block, trials=trials))
                 shown.advance(len(unit.block), note=f"{list(nets)[unit.model]} on {names[unit.condition]}")
     return result
+
+
+def samples_for(purpose: str, task: Task) -> Split:
+    """The samples that chips of a purpose are tested on: validation data for validation chips, else test data."""
+    if purpose not in get_args(Purpose):
+        raise ConfigError(unknown("purpose", purpose, get_args(Purpose)))
+    data = task.validation if purpose == "validation" else task.test
+    if data is None:
+        raise ConfigError(f"purpose: task {task.name} has no validation data")
+    return data
 
 
 def _deploy(nets: Mapping[str, Deployable], profiles: Sequence[Profile], **deploy: Any) -> list[list[Deployment]]:  # noqa: ANN401 (keywords of Chip.deploy)
@@ -215,7 +217,4 @@ def identity(net: Deployable) -> str:
     """Hash of a network, or of a model's parameters."""
     if isinstance(net, Network):
         return net.hash()
-    digest = hashlib.sha256()
-    for name, p in sorted(net.nominal().items()):
-        digest.update(name.encode() + p.detach().cpu().numpy().tobytes())
-    return digest.hexdigest()
+    return fingerprint("", net.nominal())

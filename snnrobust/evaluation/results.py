@@ -87,7 +87,7 @@ class ResultFile:
         place = np.array([model, condition, block.start, block.stop])
         if self.journal is not None:
             self.journal.append("/".join(map(str, place)), {"place": place, **measures})
-        self._fill(place, measures)
+        self.result.fill(place, measures)
         if time.monotonic() - self._folded > SECONDS_BETWEEN_FOLDS:
             self.fold()
 
@@ -109,11 +109,6 @@ class ResultFile:
             self.fold()
             self.journal.close(remove=True)
 
-    def _fill(self, place: NDArray[np.int64], measures: Mapping[str, NDArray[np.float64]]) -> None:
-        model, condition, start, stop = (int(v) for v in place)
-        for name in MEASURES:
-            self.result.measures[name][model, condition, start:stop] = measures[name]
-
     def _resume(self, path: Path) -> None:
         """Open the journal, fill in what was done before, and have a run file from the first block on."""
         new = not path.exists()
@@ -126,7 +121,7 @@ class ResultFile:
         key = key_of(self.config)
         self.journal = Journal(journal_path(path), key)
         for arrays in read_journal(journal_path(path), key=key).values():
-            self._fill(arrays["place"], arrays)
+            self.result.fill(arrays["place"], arrays)
         if new:  # so that readers find models, conditions and profiles beside the journal
             write_run(path, self._tree())
 
@@ -177,9 +172,7 @@ def read_tolerance(path: str | Path) -> tuple[Tolerance, Group]:
         raise RunFileError(f"{path}: holds no results of a benchmark (kind: {stored.attrs.get('kind', 'unknown')})")
     result = Tolerance.from_group(stored.group("tolerance"))
     for arrays in records.values():
-        model, condition, start, stop = (int(v) for v in arrays["place"])
-        for name in MEASURES:
-            result.measures[name][model, condition, start:stop] = arrays[name]
+        result.fill(arrays["place"], arrays)
     return result, stored
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,10 +51,16 @@ class Tolerance:
         chips: int,
         **described: Any,  # noqa: ANN401 (fields of this class)
     ) -> Tolerance:
-        """Nothing run yet: NaN everywhere; `described` are metric, notes and population."""
+        """Nothing run yet: NaN everywhere; `described` are the fields from metric on."""
         shape = (len(models), len(conditions), chips)
         arrays = {name: np.full(shape, np.nan) for name in MEASURES}
         return cls(tuple(models), tuple(conditions), tuple(levels), arrays, **described)
+
+    def fill(self, place: Sequence[int] | NDArray[np.int64], measures: Mapping[str, NDArray[np.float64]]) -> None:
+        """Enter the measures of a block of chips at place (model, condition, first chip, end)."""
+        model, condition, start, stop = (int(v) for v in place)
+        for name in MEASURES:
+            self.measures[name][model, condition, start:stop] = measures[name]
 
     @property
     def accuracy(self) -> NDArray[np.float64]:

@@ -14,10 +14,10 @@ from snnrobust.errors import ConfigError, ProfileError, ShapeError, unknown
 from snnrobust.hardware.mismatch import Placement, draw, place, realise, warn_of_zeros
 from snnrobust.hardware.profile import Profile
 from snnrobust.hardware.randomness import Purpose
-from snnrobust.snn.specs import ROLES, ParameterSpec, spec_of
+from snnrobust.snn.specs import ROLES, WEIGHTS, ParameterSpec, spec_of
 
 PURPOSES = get_args(Purpose)
-MEASURES = ("v_th", "v_leak", "v_reset", "gain")
+REFERENCE_ROLES = ("v_th", "v_leak", "v_reset", "gain")
 """Roles that spreads and faults of other parameters of the same layer refer to."""
 
 
@@ -61,7 +61,7 @@ class Model:
                 raise ConfigError(unknown("roles", name, params))
             if role not in ROLES:
                 raise ConfigError(unknown(f"roles[{name}]", role, ROLES))
-        measures = [(name.rpartition(".")[0], r) for name, r in roles.items() if r in MEASURES]
+        measures = [(name.rpartition(".")[0], r) for name, r in roles.items() if r in REFERENCE_ROLES]
         for layer, role in measures:
             if measures.count((layer, role)) > 1:
                 raise ConfigError(f"roles: layer {layer!r} has two {role}; name parameters layer.parameter")
@@ -239,7 +239,7 @@ def exceeded(profile: Profile, specs: Mapping[str, ParameterSpec]) -> list[str]:
     fan_in: dict[str, int] = {}
     neurons: dict[str, int] = {}
     for spec in specs.values():
-        if spec.on_chip and spec.role in ("weight", "recurrent_weight"):
+        if spec.on_chip and spec.role in WEIGHTS:
             sources = math.prod(spec.shape[1:])
             fan_in[spec.layer] = spec.fan_in if spec.fan_in is not None else fan_in.get(spec.layer, 0) + sources
             neurons[spec.layer] = spec.shape[0]

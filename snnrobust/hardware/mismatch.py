@@ -121,7 +121,7 @@ def realise(placement: Placement, theta: Mapping[str, Tensor], z: Z) -> dict[str
             layers.setdefault(spec.layer, {})[spec.role] = theta[name]
     for name, stages in placement.stages.items():
         spec = placement.specs[name]
-        context = Context(name, spec, layers.get(spec.layer, {}))
+        context = Context(spec, layers.get(spec.layer, {}))
         value = theta[name]
         for stage in stages:
             value = stage.apply(value, z, context)

@@ -42,7 +42,7 @@ def key(seed: int, purpose: str, parameter: str, component: str, granularity: st
         component: Name of the component, e.g. die, device, outliers.
         granularity: What shares one draw.
         instance: Number of the chip, from 0.
-        extra: (step) for a temporal draw in training; (trial, sample, step) in evaluation.
+        extra: What else it is for: the step of a training, the trial of a temporal draw.
 
     Returns:
         An integer in [0, 2^128).

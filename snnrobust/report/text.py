@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def console() -> Console:
-    """Where tables go: as wide as the terminal, and at least 100 columns in a file or pipe."""
+    """Where tables go: as wide as the terminal, and at least 120 columns in a file or pipe."""
     out = Console(highlight=False, soft_wrap=False)
     return out if out.is_terminal else Console(highlight=False, width=max(out.width, 120))
 

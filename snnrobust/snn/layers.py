@@ -6,6 +6,7 @@ form, `layer(x, state)`, on its own. A new neuron is a subclass of `SpikingLayer
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -13,15 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from snnrobust.errors import ConfigError, ShapeError
+from snnrobust.errors import ConfigError, ShapeError, unknown
 from snnrobust.snn import neurons
 from snnrobust.snn.engines import eager
 from snnrobust.snn.neurons import Dynamics
-from snnrobust.snn.specs import ParameterSpec, spec_of
+from snnrobust.snn.specs import WEIGHTS, ParameterSpec, spec_of
 from snnrobust.snn.surrogates import Surrogate
 
 Params = Mapping[str, Tensor]
-WEIGHTS = ("weight", "recurrent_weight")
 
 
 def with_instances(params: Params, nominal_ndim: Mapping[str, int]) -> int | None:
@@ -290,13 +290,15 @@ class LIF(SpikingLayer):
         surrogate: Derivative of the spike.
         fan_in: Connections that each neuron keeps of all its sources; None keeps all.
         seed: Seed of the connections and the initial weights.
+        **more: Values of the per-neuron parameters that a subclass adds, those in its `more`.
 
     Raises:
-        ConfigError: For a value outside its domain.
+        ConfigError: For a value outside its domain, or an unknown keyword.
         ShapeError: For a per-neuron value that is not [N].
     """
 
     kind = "lif"
+    more: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
@@ -317,8 +319,12 @@ class LIF(SpikingLayer):
         surrogate: Surrogate | None = None,
         fan_in: int | None = None,
         seed: int = 0,
-        **adaptation: float | Tensor,
+        **more: float | Tensor,
     ) -> None:
+        for name in more.keys() - set(self.more):
+            own = inspect.signature(LIF).parameters.values()
+            keywords = (p.name for p in own if p.kind is p.KEYWORD_ONLY)
+            raise ConfigError(unknown(f"{type(self).__name__} keyword", name, (*keywords, *self.more)))
         dynamics = Dynamics(
             dt=dt,
             integrator=integrator,
@@ -337,7 +343,7 @@ class LIF(SpikingLayer):
             v_leak=v_leak,
             v_reset=v_reset if reset == "hard" else None,
             refractory=refractory if bool(dead_time.any()) else None,
-            **adaptation,
+            **more,
         )
         super().__init__(inputs, neurons, values, dynamics=dynamics, recurrent=recurrent, fan_in=fan_in, seed=seed)
 
@@ -356,6 +362,7 @@ class ALIF(LIF):
     """
 
     kind = "alif"
+    more = ("tau_adapt", "adaptation")
 
     def __init__(
         self,

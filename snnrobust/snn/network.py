@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from snnrobust.errors import ConfigError, ShapeError, unknown
 from snnrobust.snn.layers import NEURONS, Params, SpikingLayer
-from snnrobust.snn.neurons import Dynamics
 from snnrobust.snn.readouts import LI, READOUTS, MeanRate
 from snnrobust.snn.specs import ParameterSpec
 from snnrobust.snn.surrogates import Surrogate
@@ -259,6 +258,3 @@ def _layer(entry: Mapping[str, Any]) -> SpikingLayer | LI | MeanRate:
         d["on_chip"] = entry["on_chip"]
     layer: SpikingLayer | LI | MeanRate = kinds[entry["kind"]](entry["inputs"], entry["neurons"], **d)
     return layer
-
-
-__all__ = ["Dynamics", "Network", "Recording"]

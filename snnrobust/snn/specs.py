@@ -20,6 +20,7 @@ ROLES = (
 )
 """Every role a parameter may have; the same words are the keys of a hardware profile."""
 
+WEIGHTS = ("weight", "recurrent_weight")
 UNITS = {"tau_mem": "s", "tau_syn": "s", "tau_adapt": "s", "refractory": "s"}
 POSITIVE = ("tau_mem", "tau_syn", "tau_adapt")
 

@@ -41,7 +41,7 @@ TEST_RECORDS = {"L": (111, 214), "R": (212, 231, 232)}
 
 
 def build_ecg4(*, data: Path | None = None, seed: int = 0) -> Task:
-    """The protocol of Buechel et al. (arXiv:2106.05009): N, L, R, V, as many of each, split by beat 80/10/10.
+    """The protocol of Büchel et al. (arXiv:2106.05009): N, L, R, V, as many of each, split by beat 80/10/10.
 
     x is samples 0-99 of a beat, normalised per beat to mean 0 and standard deviation 1. The paper has two leads and
     13,400 beats, centred on their maximum; here it is one lead and 7,126 beats per class, centred on the annotation.

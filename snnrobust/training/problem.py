@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -9,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from snnrobust.errors import ConfigError
 from snnrobust.hardware.chip import Deployable
 from snnrobust.snn.network import Network
 from snnrobust.snn.readouts import decoded
@@ -58,10 +60,19 @@ class FiringRate:
     Attributes:
         weight: Factor of the penalty; the paper uses 0.001.
         target: Wanted spikes per step; the paper uses 0.01.
+
+    Raises:
+        ConfigError: For a weight that is negative or not finite, or a target outside 0 .. 1.
     """
 
     weight: float = 1e-3
     target: float = 1e-2
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.weight < math.inf):
+            raise ConfigError(f"firing_rate weight: {self.weight} must be finite, 0 or more")
+        if not (0 <= self.target <= 1):
+            raise ConfigError(f"firing_rate target: {self.target} must be 0 to 1 spikes a step")
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from torch import Tensor
 from snnrobust.errors import ConfigError, ShapeError, TrainingError, unknown
 from snnrobust.hardware.chip import Deployable
 from snnrobust.progress import progress
-from snnrobust.snn.network import Network
+from snnrobust.snn.network import Network, fingerprint
 from snnrobust.tasks import Split, Task
 from snnrobust.training.checkpoint import State, TrainingFile
 from snnrobust.training.data import batch_count, batches, class_weights, data_hash, to_batch
@@ -49,7 +48,7 @@ class Settings:
 
     epochs: int = 30
     batch_size: int | None = None
-    learning_rate: float = 2e-3
+    learning_rate: float = 5e-3
     schedule: str = "cosine"
     clip_norm: float | None = 1.0
     select: str = "auto"
@@ -118,7 +117,7 @@ def train(
         objective: What is minimised; `Standard()` by default.
         run: Run file for checkpoints and the result. An interrupted training goes on from it, to the same bits; a
             finished one is read back. None keeps nothing.
-        label: The model's name in the run file and in tables; the objective's name by default.
+        label: The model's name in the run file and in tables; by default the one it has there, else the objective's.
         overwrite: Replace a run file of another experiment.
         firing_rate: Penalty on the spikes.
         show_progress: Show progress on the standard error stream.
@@ -149,6 +148,8 @@ def train(
     stored = file.finished()
     if stored is not None:
         _copy_into(net, stored.net.nominal())
+        if label not in (None, stored.label):
+            file.finish(replace(stored, label=file.label))
         return TrainResult(net, stored.history, stored.selected_epoch, config, path)
     problem = Problem(net, class_weights(task), firing_rate)
     state = _Descent(problem, task, objective.bind(problem), chosen, file).run(show_progress)
@@ -162,16 +163,13 @@ def config_of(
     net: Deployable, task: Task, objective: Objective, settings: Settings, firing_rate: FiringRate | None
 ) -> dict[str, Any]:
     """Everything that defines a training, as plain values."""
-    initial = hashlib.sha256()
-    for name, p in sorted(net.nominal().items()):
-        initial.update(name.encode() + p.detach().cpu().numpy().tobytes())
     return {
         "task": task.name,
         "encoding": task.encoding,
         "task_split": task.split,
         "data": data_hash(task.train, task.validation),
         "structure": net.to_dict() if isinstance(net, Network) else type(net).__name__,
-        "initial_parameters": initial.hexdigest(),
+        "initial_parameters": fingerprint("", net.nominal()),
         "objective": objective.to_dict(),
         "firing_rate": None if firing_rate is None else asdict(firing_rate),
         "settings": asdict(settings),

@@ -14,6 +14,7 @@ from snnrobust.hardware import schema
 from snnrobust.hardware.profile import check_profile, parse_profile
 from snnrobust.hardware.rules import UNITS
 from snnrobust.hardware.schema_crossbar import Crossbar
+from snnrobust.snn import ROLES
 
 HEAD = """\
 schema_version: "1.0"
@@ -402,3 +403,9 @@ def test_the_crossbar_of_the_pcm_profile_has_the_numbers_of_its_source():
     assert [sum(a * g**i for i, a in enumerate(c)) for g in (0, 0.4, 1)] == pytest.approx(
         [0.26348, 0.86178, 1.05538], abs=1e-5
     )
+
+
+def test_a_role_of_a_network_is_a_key_of_a_profile_and_the_other_way_round():
+    assert get_args(schema.Role) == ROLES
+    assert tuple(schema.Parameters.model_fields) == ROLES
+    assert set(schema.Residual.model_fields) - set(schema.Block.model_fields) == set(ROLES) == set(UNITS)

@@ -378,3 +378,17 @@ def test_a_layer_is_a_module():
     assert issubclass(Layer, torch.nn.Module)
     layer = LIF(3, 4, True, fan_in=2)
     assert torch.equal(layer.to(torch.float64).connected, LIF(3, 4, True, fan_in=2).connected)
+
+
+@pytest.mark.parametrize(
+    ("make", "line"),
+    [
+        (lambda: LIF(2, 3, v_thresh=2.0), r"LIF keyword: unknown 'v_thresh' \(did you mean 'v_th'\?\)"),
+        (lambda: LIF(2, 3, adaptation=1.0), "LIF keyword: unknown 'adaptation'"),
+        (lambda: ALIF(2, 3, tau_adpt=0.1), r"ALIF keyword: unknown 'tau_adpt' \(did you mean 'tau_adapt'\?\)"),
+        (lambda: Network.recurrent(2, 3, 2, taumem=0.1), r"unknown 'taumem' \(did you mean 'tau_mem'\?\)"),
+    ],
+)
+def test_a_mistyped_keyword_is_an_error_and_no_parameter(make, line):
+    with pytest.raises(ConfigError, match=line):
+        make()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from snnrobust.errors import ConfigError
 from snnrobust.training import FiringRate, Problem
 from snnrobust.training.data import to_batch
 from snnrobust.training.problem import gradients, kl_divergence
@@ -54,3 +55,17 @@ def test_gradient_is_zero_where_nothing_depends_on_a_parameter():
     used, unused = torch.ones(2, requires_grad=True), torch.ones(3, requires_grad=True)
     found = gradients((used * 2).sum(), {"used": used, "unused": unused, "fixed": torch.ones(1)})
     assert {name: g.tolist() for name, g in found.items()} == {"used": [2, 2], "unused": [0, 0, 0]}
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ({"weight": -1.0}, "firing_rate weight: -1.0"),
+        ({"weight": math.nan}, "firing_rate weight: nan"),
+        ({"target": -0.1}, "firing_rate target: -0.1"),
+        ({"target": 1.5}, "firing_rate target: 1.5"),
+    ],
+)
+def test_a_firing_rate_penalty_outside_its_domain_is_an_error(values, line):
+    with pytest.raises(ConfigError, match=line):
+        FiringRate(**values)

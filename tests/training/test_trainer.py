@@ -9,7 +9,8 @@ import torch
 
 from snnrobust.errors import ConfigError, RunFileError, ShapeError, TrainingError
 from snnrobust.hardware import Model
-from snnrobust.training import Adversarial, FiringRate, ForwardNoise, Settings, Standard, train
+from snnrobust.storage import read_run
+from snnrobust.training import Adversarial, FiringRate, ForwardNoise, Settings, Standard, models_of, train
 from snnrobust.training.data import batch_count, batches, class_weights
 
 
@@ -373,3 +374,13 @@ def test_a_diverging_training_stops_with_the_update_that_broke(task):
 def test_an_epoch_has_ten_updates_or_more(samples, size):
     assert Settings().samples_an_update(samples) == size
     assert Settings(batch_size=64).samples_an_update(samples) == 64
+
+
+def test_a_finished_training_takes_a_new_label(network, task, tmp_path):
+    path = tmp_path / "a.h5"
+    net = network()
+    quietly(net, task, run=path, epochs=2, label="old")
+    quietly(network(), task, Refuses(), run=path, epochs=2, label="new")
+    (model,) = models_of(read_run(path))
+    assert model.label == "new"
+    assert equal(weights(model.net), weights(net))

@@ -13,12 +13,11 @@ from snnrobust.hardware.stages.faults import Dead
 from snnrobust.hardware.stages.programming import Programming
 from snnrobust.hardware.stages.quantization import UniformQuantization
 from snnrobust.hardware.stages.variation import Variation
-from snnrobust.snn.specs import ParameterSpec
+from snnrobust.snn.specs import WEIGHTS, ParameterSpec
 
 if TYPE_CHECKING:
     from snnrobust.hardware.profile import Profile
-
-WEIGHTS = ("weight", "recurrent_weight")
+    from snnrobust.hardware.schema_crossbar import Crossbar
 
 __all__ = [
     "Context",
@@ -61,8 +60,9 @@ def stages_for(
         variation = Variation(name, "weight" if inherited else spec.role, spec, entry)
         if variation.coordinates():
             found.append(variation)
-    if weight and profile.crossbar is not None and _programs(profile):
-        found.append(Programming(name, spec.shape, profile.crossbar))
+    crossbar = profile.crossbar
+    if weight and crossbar is not None and _programs(crossbar):
+        found.append(Programming(name, spec.shape, crossbar))
     if weight and profile.faults.dead_synapse and not only_mismatch:
         found.append(Dead(name, "dead_synapse", "per_synapse", spec.shape, profile.faults.dead_synapse))
     if spec.role in ("gain", "bias") and has_gain and profile.faults.dead_neuron and not only_mismatch:
@@ -70,10 +70,5 @@ def stages_for(
     return tuple(found)
 
 
-def _programs(profile: Profile) -> bool:
-    crossbar = profile.crossbar
-    return (
-        crossbar is not None
-        and crossbar.programming is not None
-        and crossbar.mapping.scheme == "differential_one_sided"
-    )
+def _programs(crossbar: Crossbar) -> bool:
+    return crossbar.programming is not None and crossbar.mapping.scheme == "differential_one_sided"

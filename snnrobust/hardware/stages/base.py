@@ -45,12 +45,10 @@ class Context:
     """Where a tensor stands.
 
     Attributes:
-        name: The tensor's name.
-        spec: Its role, shape and layer.
+        spec: Role, shape and layer of the tensor.
         siblings: Nominal parameters of the same layer by role, for spreads that are measured in others' units.
     """
 
-    name: str
     spec: ParameterSpec
     siblings: Mapping[str, Tensor]
 

@@ -6,7 +6,7 @@ the distribution maps it to a deviation: for a relative spread theta' = base + (
     normal             factor = 1 + S zeta
     lognormal          factor = exp(S zeta), s_c = sqrt(ln(1 + cv_c^2))     (center mean: exp(S zeta - S^2/2))
     uniform            factor = 1 + sqrt(3) S (2 Phi(zeta) - 1)
-    truncated_normal   factor = 1 + S Phi_ab^-1(Phi(zeta)), truncated at `clip` (relative: at 0 if there is none)
+    truncated_normal   factor = 1 + S Phi_ab^-1(Phi(zeta)), truncated at `clip` (relative: at 0 if it has no lower end)
 
 and for an absolute one theta' = theta + unit (factor - 1). base is v_leak for v_th, else 0. zeta = 0 is nominal,
 except where the distribution says otherwise: `center: mean`, and a truncation that is not symmetric about the nominal
@@ -29,7 +29,7 @@ from snnrobust.snn.specs import ParameterSpec
 if TYPE_CHECKING:
     from snnrobust.hardware.schema import Component, Parameter
 
-STATIC = ("die", "core", "spatial", "device")
+STATIC = ("die", "spatial", "device")
 SHARED = ("per_core", "per_die")
 """Granularities at which the whole tensor shares one device draw."""
 
@@ -121,7 +121,7 @@ class Variation:
         if self.entry.distribution == "none":
             return {}
         given = self.entry.components.given()
-        found = {name: self._scale(given[name]) for name in STATIC if name in given and self._simulated(name, given)}
+        found = {name: self._scale(given[name]) for name in STATIC if name in given and self._simulated(name)}
         return {name: s for name, s in found.items() if s}
 
     def temporal(self) -> float:
@@ -147,9 +147,9 @@ class Variation:
             terms.append(self.shares()["device"] * own)
         return sum(terms[1:], terms[0]) if terms else None
 
-    def _simulated(self, name: str, given: dict[str, Component]) -> bool:
+    def _simulated(self, name: str) -> bool:
         spatial = self.entry.components.spatial
-        return name in ("die", "device") or (name == "spatial" and spatial is not None and spatial.kernel == "plane")
+        return name != "spatial" or (spatial is not None and spatial.kernel == "plane")
 
     def _scale(self, component: Component) -> float:
         spread = component.spread
