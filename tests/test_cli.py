@@ -114,6 +114,20 @@ def test_profiles_show(name):
         assert missing in result.stdout.replace("\n", " ")
 
 
+def test_brackets_in_a_profile_are_shown_as_they_are(tmp_path):
+    file = tmp_path / "a.yaml"
+    file.write_text(
+        'schema_version: "1.0"\nname: mine\nkind: analog_asic\n'
+        'description: "chip [/b] of [bold]run 3[/bold] :smiley:"\n'
+        "parameters: {weight: {distribution: normal, granularity: per_synapse, components: "
+        '{device: {cv: 0.1, evidence: assumption, note: "see [/i] p. 3"}}}}\n'
+    )
+    result = run("profiles", "show", file)
+    assert result.exit_code == 0
+    assert "chip [/b] of [bold]run 3[/bold] :smiley:" in result.stdout
+    assert "see [/i] p. 3" in result.stdout
+
+
 def test_profiles_list():
     result = run("profiles", "list")
     assert result.exit_code == 0
@@ -273,6 +287,7 @@ def test_validation_chips(trained, tmp_path):
         (("train", "--tau-mem", -1, "-o", "x.h5"), "tau_mem: -1"),
         (("train", "--objective", "adversarial", "--attack-steps", 0, "-o", "x.h5"), "steps: 0 must be at least 1"),
         (("train", "--objective", "forward_noise", "--profile", "dynapse", "-o", "x.h5"), "profile: unknown 'dynapse'"),
+        (("train", "--profile", "dynapse1", "-o", "x.h5"), "profile: dynapse1 is not for objective standard"),
         (("train", "-o", "missing/x.h5"), "missing/x.h5: folder"),
         (("train", "--label", "a/b", "-o", "x.h5"), "label: 'a/b'"),
         (("train", "-o", "."), ".: "),
@@ -527,7 +542,7 @@ def test_an_objective_of_ones_own_takes_the_options_that_are_its_fields(monkeypa
 
     monkeypatch.setitem(OBJECTIVES, "mine", Mine)
     assert objective_of("mine", 0.3, 0.1, 10, 0.25, None) == Mine(beta=0.25)
-    assert objective_of("standard", 0.3, 0.1, 10, 0.25, "dynapse1") == Standard()
+    assert objective_of("standard", 0.3, 0.1, 10, 0.25, None) == Standard()
     assert objective_of("forward_noise", 0.2, 0.1, 10, 0.25, "dynapse1") == ForwardNoise(level=0.2, profile="dynapse1")
     expected = Adversarial(radius=0.1, steps=3, beta=0.25, forward_noise=0.2)
     assert objective_of("adversarial", 0.2, 0.1, 3, 0.25, None) == expected

@@ -48,10 +48,13 @@ def objective_of(name: str, level: float, radius: float, steps: int, beta: float
 
     if name not in OBJECTIVES:
         raise ConfigError(unknown("objective", name, OBJECTIVES))
+    kind = OBJECTIVES[name]
+    taken = {field.name for field in fields(kind)}
+    if profile is not None and "profile" not in taken:
+        raise ConfigError(f"profile: {profile} is not for objective {name}, which sees no devices")
     options: dict[str, Any] = {"level": level, "forward_noise": level, "profile": profile}
     options |= {"radius": radius, "steps": steps, "beta": beta}
-    kind = OBJECTIVES[name]
-    return kind(**{field.name: options[field.name] for field in fields(kind) if field.name in options})
+    return kind(**{option: value for option, value in options.items() if option in taken})
 
 
 def trained_models(paths: Iterable[Path], data: Path | None) -> tuple[dict[str, TrainedModel], Task]:

@@ -20,7 +20,8 @@ from snnrobust.hardware.randomness import Purpose
 from snnrobust.progress import progress
 from snnrobust.snn.network import Network, fingerprint
 from snnrobust.tasks import Split, Task
-from snnrobust.training.data import data_hash, to_batch
+from snnrobust.tasks.dataset import METRICS
+from snnrobust.training.data import data_hash, precision, to_batch
 from snnrobust.training.record import TrainedModel
 
 BLOCK_BYTES = 64_000_000
@@ -39,7 +40,14 @@ def evaluate(
         label: Name of the network in the result.
         trials: Passes over the data, each with its own temporal draw; accuracies are their mean.
         metric: "accuracy" or "balanced accuracy", the one that counts.
+
+    Raises:
+        ConfigError: For an argument outside its domain.
     """
+    if metric not in METRICS:
+        raise ConfigError(unknown("metric", metric, METRICS))
+    if trials < 1:
+        raise ConfigError(f"trials: {trials} must be at least 1")
     profile = deployment.profile
     notes = {profile.name: deployment.notes}
     result = Tolerance.empty(
@@ -65,7 +73,7 @@ def run_block(deployment: Deployment, data: Split, block: range, *, trials: int 
         params = deployment.parameters(block, trial=trial)
         for start in range(0, len(data), BATCH):
             rows = slice(start, start + BATCH)
-            batch = to_batch(data, rows)
+            batch = to_batch(data, rows, precision(params))
             with torch.no_grad():
                 logits = deployment.net.run(params, batch.x, batch.lengths)
             finite = logits.isfinite().all(-1)
@@ -83,7 +91,7 @@ def run_block(deployment: Deployment, data: Split, block: range, *, trials: int 
 
 def block_size(net: Deployable, data: Split) -> int:
     """Chips in a block, from the memory that their input currents take."""
-    widest = max(spec.shape[0] for spec in net.parameter_specs().values() if spec.shape)
+    widest = max((spec.shape[0] for spec in net.parameter_specs().values() if spec.shape), default=1)
     one = 4 * data.x.shape[1] * min(BATCH, len(data)) * widest
     return int(max(1, BLOCK_BYTES // one))
 
@@ -142,7 +150,7 @@ def benchmark(
         ProfileError: If a network may not be deployed.
         RunFileError: If the run file holds another experiment.
     """
-    profiles = [c if isinstance(c, Profile) else Profile.relative(c) for c in conditions]
+    profiles = [_profile(c) for c in conditions]
     names = [profile.name for profile in profiles]
     if not nets or not profiles:
         raise ConfigError("benchmark: at least one network and one condition are needed")
@@ -192,6 +200,12 @@ def samples_for(purpose: str, task: Task) -> Split:
     if data is None:
         raise ConfigError(f"purpose: task {task.name} has no validation data")
     return data
+
+
+def _profile(condition: Profile | float) -> Profile:
+    if isinstance(condition, str):
+        raise ConfigError(f"conditions: {condition!r} must be a profile or a level; load_profile(name) gives a profile")
+    return condition if isinstance(condition, Profile) else Profile.relative(condition)
 
 
 def _deploy(nets: Mapping[str, Deployable], profiles: Sequence[Profile], **deploy: Any) -> list[list[Deployment]]:  # noqa: ANN401 (keywords of Chip.deploy)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from snnrobust.errors import RunFileError
+from snnrobust.errors import ConfigError, RunFileError
 from snnrobust.evaluation.statistics import Summary, summarise
 from snnrobust.storage import Array, Group
 
@@ -77,7 +77,12 @@ class Tolerance:
 
         Args:
             specification: The accuracy that a good chip reaches, a fraction.
+
+        Raises:
+            ConfigError: If the specification is not 0 to 1.
         """
+        if not 0 <= specification <= 1:
+            raise ConfigError(f"specification: {specification} must be a fraction from 0 to 1")
         return [
             summarise(model, condition, self.accuracy[m, c], self.measures["nonfinite"][m, c], specification)
             for c, condition in enumerate(self.conditions)

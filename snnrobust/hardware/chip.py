@@ -41,13 +41,14 @@ class Model:
     """A user's own trained model, as a function of its parameters; accepted wherever a `Network` is.
 
     Args:
-        fn: fn(params, x) -> logits [B, O], for parameters without an instance axis and x [T, B, I].
+        fn: fn(params, x) -> logits [B, O], for parameters without an instance axis and x [T, B, I]. It is called once
+            a chip and must not depend on earlier calls: put a module with dropout or norm layers into eval mode first.
         params: Trained parameters by name. Those of the same prefix ("lif.weight", "lif.bias") share their neurons.
         roles: Role of each parameter that a device carries, by name; the others stay as they are.
 
     Raises:
-        ConfigError: If a role is unknown, or belongs to no parameter, or a layer has two of a role that measures the
-            others (v_th, v_leak, v_reset, gain).
+        ConfigError: If params holds anything but tensors, or a role is unknown, or belongs to no parameter, or a layer
+            has two of a role that measures the others (v_th, v_leak, v_reset, gain).
     """
 
     def __init__(
@@ -56,6 +57,8 @@ class Model:
         params: Mapping[str, Tensor],
         roles: Mapping[str, str],
     ) -> None:
+        if not isinstance(params, Mapping) or not all(isinstance(p, Tensor) for p in params.values()):
+            raise ConfigError("params: must be tensors by name, such as dict(net.named_parameters())")
         for name, role in roles.items():
             if name not in params:
                 raise ConfigError(unknown("roles", name, params))
@@ -86,17 +89,28 @@ class Model:
         """Logits [B, O], or [K, B, O] where a parameter has an instance axis: one call of fn an instance.
 
         fn knows no lengths: it sees the padding of x, which is zero.
+
+        Raises:
+            ShapeError: If fn gives anything but logits [B, O].
         """
         counts = {p.shape[0] for name, p in params.items() if p.ndim > len(self._specs[name].shape)}
         if not counts:
-            return self._fn(dict(params), x)
+            return self._logits(dict(params), x)
         if len(counts) > 1:
             raise ShapeError(f"instances: parameters disagree on their number: {sorted(counts)}")
         rows = []
         for k in range(counts.pop()):
             one = {name: p[k] if p.ndim > len(self._specs[name].shape) else p for name, p in params.items()}
-            rows.append(self._fn(one, x))
+            rows.append(self._logits(one, x))
         return torch.stack(rows)
+
+    def _logits(self, params: dict[str, Tensor], x: Tensor) -> Tensor:
+        logits: object = self._fn(params, x)
+        if not isinstance(logits, Tensor):
+            raise ShapeError(f"fn: gave a {type(logits).__name__}, must be a tensor of logits [B, O]")
+        if logits.ndim != 2 or len(logits) != x.shape[1]:
+            raise ShapeError(f"fn: gave shape {tuple(logits.shape)}, must be logits [B, O] with B = {x.shape[1]}")
+        return logits
 
 
 @dataclass(frozen=True)

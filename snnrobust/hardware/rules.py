@@ -63,6 +63,16 @@ _NEEDS = {
     ("calibration", "mode", "residual"): ("residual",),
 }
 
+# Blocks that do nothing while the field that chooses says none, often by default: (block, field that chooses).
+_OFF = (
+    ("quantization.weight", "scheme"),
+    ("quantization.bias", "scheme"),
+    ("crossbar.drift", "model"),
+    ("crossbar.read_noise", "model"),
+    ("crossbar.ir_drop", "model"),
+    ("calibration", "mode"),
+)
+
 
 def problems(document: Document) -> Iterator[Problem]:
     """Everything that is wrong with a profile whose single fields are valid."""
@@ -72,6 +82,7 @@ def problems(document: Document) -> Iterator[Problem]:
         yield from _parameter(("parameters", role), role, parameter, document.kind == "relative")
     yield from _correlation(document)
     yield from _needs(document)
+    yield from _off(document)
     yield from _faults(document)
     if document.crossbar is not None:
         yield from _crossbar(document.crossbar, document.environment.time_since_programming)
@@ -86,11 +97,13 @@ def _kind(document: Document) -> Iterator[Problem]:
     free = {"schema_version", "name", "kind", "description", "sources", "parameters"}
     if kind in ("crossbar", "hybrid") and document.crossbar is None:
         yield ("crossbar",), f"kind {kind} needs this block"
-    if kind == "relative":
+    if kind in ("ideal", "relative"):
         for name in sorted(given - free):
-            yield (name,), "not allowed for kind relative, which only has `parameters`"
+            yield (name,), f"not allowed for kind {kind}, which only has `parameters`"
         for role, parameter in document.parameters.given().items():
-            if parameter.mode != "relative" or set(parameter.components.given()) - {"device"}:
+            if parameter.distribution != "none" and kind == "ideal":
+                yield ("parameters", role), "kind ideal has no spread"
+            elif parameter.mode != "relative" or set(parameter.components.given()) - {"device"}:
                 yield ("parameters", role), "kind relative has relative `device` components only"
 
 
@@ -126,16 +139,17 @@ def _parameter(path: Path, role: str, parameter: Parameter, any_width: bool) -> 
 
 def _wide_normal(path: Path, parameter: Parameter) -> Iterator[Problem]:
     spreads = [component.spread for component in parameter.components.given().values()]
-    level = parameter.level_dependence
-    widest = max(math.hypot(*spreads), (level.cv_max if level else None) or 0.0)
+    widest, level = math.hypot(*spreads), parameter.level_dependence
+    if level is not None and level.exponent != 0:
+        widest = math.inf if level.cv_max is None else level.cv_max
     normal = (parameter.distribution, parameter.mode) == ("normal", "relative")
     bounded = parameter.clip is not None and parameter.clip[0] is not None
-    percentage = any(spread > 1 for spread in spreads)  # reported by itself
+    percentage = any(spread > 1 for spread in spreads) or 1 < widest < math.inf  # reported by itself
     if normal and widest > WIDE_NORMAL and not bounded and not percentage:
         yield (
             (*path, "distribution"),
-            f"a relative normal with total cv {widest:.3g} > {WIDE_NORMAL:g} changes signs; "
-            "give `clip` with a lower bound, or use lognormal",
+            f"a relative normal with total cv {widest:.3g} > {WIDE_NORMAL:g} changes signs; give `clip` with a "
+            f"lower bound, {'or `cv_max`, ' if widest == math.inf else ''}or use lognormal",
         )
 
 
@@ -165,6 +179,9 @@ def _components(path: Path, parameter: Parameter) -> Iterator[Problem]:
     if parameter.distribution == "none":
         for name in given:
             yield (*path, "components", name), "distribution none has no components"
+        for name in ("level_dependence", "outliers", "clip"):
+            if getattr(parameter, name) is not None:
+                yield (*path, name), "has no effect with distribution none"
         return
     if not given and parameter.outliers is None:
         yield (*path, "components"), f"{parameter.distribution} needs at least one component (or outliers)"
@@ -174,6 +191,8 @@ def _components(path: Path, parameter: Parameter) -> Iterator[Problem]:
             yield (*here, wrong), f"mode {parameter.mode} needs `{fits}` instead of `{wrong}`"
         elif getattr(component, fits) is None:
             yield here, f"needs `{fits}`"
+    if parameter.center == "mean" and parameter.distribution != "lognormal":
+        yield path, "`center` mean is for lognormal only; other distributions have the nominal value at their centre"
     spatial = parameter.components.spatial
     if spatial is not None and (spatial.kernel == "plane") != (spatial.correlation_length is None):
         verb = "has no" if spatial.kernel == "plane" else "needs a"
@@ -213,14 +232,29 @@ def _correlation(document: Document) -> Iterator[Problem]:
 
 def _needs(document: Document) -> Iterator[Problem]:
     for (where, chooser, choice), fields in _NEEDS.items():
-        block: Frozen | None = document
-        path: Path = tuple(where.split("."))
-        for name in path:
-            block = getattr(block, str(name)) if block is not None else None
+        path, block = _block(document, where)
         if block is not None and getattr(block, chooser) == choice:
             for name in fields:
                 if getattr(block, name) is None:
                     yield path, f"{chooser} {choice} needs `{name}`"
+
+
+def _off(document: Document) -> Iterator[Problem]:
+    """Fields that would have no effect, such as `bits` without a `scheme`."""
+    for where, chooser in _OFF:
+        path, block = _block(document, where)
+        if block is not None and getattr(block, chooser) == "none":
+            for name in sorted(block.model_fields_set - set(Block.model_fields) - {chooser}):
+                yield path, f"`{name}` has no effect with {chooser} none"
+
+
+def _block(document: Document, where: str) -> tuple[Path, Frozen | None]:
+    """The block at a dotted path, None where the profile has none there."""
+    path = tuple(where.split("."))
+    block: Frozen | None = document
+    for name in path:
+        block = getattr(block, name) if block is not None else None
+    return path, block
 
 
 def _faults(document: Document) -> Iterator[Problem]:
@@ -236,8 +270,8 @@ def _crossbar(crossbar: Crossbar, time: float | None) -> Iterator[Problem]:
         yield ("crossbar", "g_min"), f"{crossbar.g_min:g} must be below g_max ({crossbar.g_max:g})"
     read = crossbar.read_noise
     if read is not None and read.model == "pcm_1f":
-        closed = [name for name in ("coefficient", "exponent", "q_max") if getattr(read, name) is None]
-        if (read.q is None) == bool(closed):
+        given = sum(getattr(read, name) is not None for name in ("coefficient", "exponent", "q_max"))
+        if given != (3 if read.q is None else 0):
             yield ("crossbar", "read_noise"), "pcm_1f needs either `q`, or `coefficient`, `exponent` and `q_max`"
     if read is not None and read.q is not None:
         yield from _curve(("crossbar", "read_noise", "q"), read.q)

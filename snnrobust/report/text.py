@@ -14,9 +14,12 @@ if TYPE_CHECKING:
 
 
 def console() -> Console:
-    """Where tables go: as wide as the terminal, and at least 120 columns in a file or pipe."""
-    out = Console(highlight=False, soft_wrap=False)
-    return out if out.is_terminal else Console(highlight=False, width=max(out.width, 120))
+    """Where tables go: as wide as the terminal, and at least 120 columns in a file or pipe.
+
+    Text is shown as it is: brackets in a name or a note are no markup.
+    """
+    out = Console(highlight=False, markup=False, emoji=False)
+    return out if out.is_terminal else Console(highlight=False, markup=False, emoji=False, width=max(out.width, 120))
 
 
 def percent(value: float) -> str:

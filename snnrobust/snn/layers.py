@@ -99,6 +99,8 @@ class Layer(nn.Module):
             full = tensor.expand(neurons).clone()
             if name.startswith("tau_") and not bool((full > 0).all()):
                 raise ConfigError(f"{name}: {value} must be positive seconds (None where it is absent, never 0)")
+            if bool(full.isnan().any()):
+                raise ConfigError(f"{name}: {value} must be a number, or one for each neuron")
             # Device parameters are real module parameters (saved, moved, attacked) but trained only on request.
             self.register_parameter(name, nn.Parameter(full, requires_grad=False))
 

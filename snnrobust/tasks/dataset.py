@@ -195,7 +195,7 @@ class Task:
             if array.shape != values.shape[:1]:
                 raise ShapeError(f"{argument}: shape {array.shape}; must be [B] = ({len(values)},), as x has")
         _check_lengths(steps, values.shape[1])
-        members = None if groups is None else _array("groups", groups)
+        members = None if groups is None else _groups(groups)
         whole = Split(zero_padding(values, steps), labels, steps, np.arange(len(values), dtype=np.int64), members)
         train, validation, test = (whole.take(codes == code) for code in range(3))
         return cls(
@@ -298,7 +298,10 @@ def _integers(name: str, value: ArrayLike) -> NDArray[np.int64]:
 
 
 def _labels(y: ArrayLike) -> NDArray[np.int64]:
-    labels = _integers("y", y)
+    given = _array("y", y)
+    if given.dtype.kind in "OSU":
+        raise TaskError("y: text is no label; must be whole numbers, np.unique(y, return_inverse=True) gives both")
+    labels = _integers("y", given)
     if labels.size and labels.min() < 0:
         raise TaskError(f"y: label {labels.min()}; labels are 0 .. number of classes - 1")
     return labels
@@ -306,6 +309,8 @@ def _labels(y: ArrayLike) -> NDArray[np.int64]:
 
 def _split_codes(split: ArrayLike) -> NDArray[np.int64]:
     codes = _array("split", split)
+    if codes.dtype.kind == "O" and all(isinstance(name, str) for name in codes.flat):
+        codes = codes.astype(str)  # a column of a data frame
     if codes.dtype.kind == "U":
         wrong = sorted(set(codes.ravel().tolist()) - set(SPLITS))
         if wrong:
@@ -319,11 +324,18 @@ def _split_codes(split: ArrayLike) -> NDArray[np.int64]:
     return codes.astype(np.int64)
 
 
+def _groups(groups: ArrayLike) -> NDArray[Any]:
+    members = _array("groups", groups)
+    if members.dtype.kind == "O" and len({type(member) for member in members.flat}) > 1:
+        raise TaskError("groups: values of several types; must be all text or all numbers")
+    return members
+
+
 def _class_names(labels: NDArray[np.int64], classes: Sequence[str] | None) -> tuple[str, ...]:
     if classes is not None:
         return tuple(str(name) for name in classes)
     present = np.unique(labels)
-    gaps = np.setdiff1d(np.arange(present.max() + 1), present)
+    gaps = np.flatnonzero(present != np.arange(len(present)))
     if len(gaps):
         raise TaskError(f"y: no sample has label {gaps[0]} but {present.max()} occurs; number classes without gaps")
     return tuple(str(k) for k in present)

@@ -26,6 +26,7 @@ from snnrobust.training.record import (
 )
 
 SECONDS_BETWEEN_WRITES = 2.0
+HASHES = ("data", "initial_parameters")
 
 
 @dataclass
@@ -169,8 +170,12 @@ def check_config(path: Path, found: Group, kind: str, config: Mapping[str, Any])
 
 
 def first_difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> tuple[str, Any, Any]:
-    """Where two different trees of plain values differ first, "settings.epochs", and both values."""
-    key = min(key for key in {*there, *here} if there.get(key) != here.get(key))
+    """Where two different trees of plain values differ first, "settings.epochs", and both values.
+
+    Hashes of what other fields define (a seed changes the initial parameters) come last: they explain nothing.
+    """
+    different = (key for key in {*there, *here} if there.get(key) != here.get(key))
+    key = min(different, key=lambda key: (key in HASHES, key))
     a, b = there.get(key), here.get(key)
     if not (isinstance(a, Mapping) and isinstance(b, Mapping)):
         return key, a, b

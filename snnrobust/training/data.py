@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
@@ -22,11 +22,17 @@ def to_batch(split: Split, rows: np.ndarray | slice, dtype: torch.dtype = torch.
     return Batch(x, torch.from_numpy(split.y[rows]), torch.from_numpy(lengths) if padded else None)
 
 
-def batches(split: Split, size: int, *, seed: int, epoch: int) -> Iterator[Batch]:
+def precision(params: Mapping[str, Tensor]) -> torch.dtype:
+    """The dtype that inputs need to meet these parameters: float64 where all real ones have it, else float32."""
+    real = {p.dtype for p in params.values() if p.is_floating_point()}
+    return torch.float64 if real == {torch.float64} else torch.float32
+
+
+def batches(split: Split, size: int, *, seed: int, epoch: int, dtype: torch.dtype = torch.float32) -> Iterator[Batch]:
     """All samples once, shuffled by (seed, epoch), in batches of nearly equal size, at most `size`."""
     order = randomness.permutation(randomness.key(seed, "train", "data", "order", "sample", 0, epoch), len(split))
     for rows in np.array_split(order, batch_count(split, size)):
-        yield to_batch(split, rows)
+        yield to_batch(split, rows, dtype)
 
 
 def batch_count(split: Split, size: int) -> int:

@@ -19,7 +19,7 @@ from snnrobust.progress import progress
 from snnrobust.snn.network import Network, fingerprint
 from snnrobust.tasks import Split, Task
 from snnrobust.training.checkpoint import State, TrainingFile
-from snnrobust.training.data import batch_count, batches, class_weights, data_hash, to_batch
+from snnrobust.training.data import batch_count, batches, class_weights, data_hash, precision, to_batch
 from snnrobust.training.objectives import LossAndGrad, Objective, Standard
 from snnrobust.training.problem import FiringRate, Params, Problem, StepKey
 from snnrobust.training.record import History, TrainedModel
@@ -231,7 +231,8 @@ class _Descent:
         samples = self.task.train
         size = self.settings.samples_an_update(len(samples))
         total = batch_count(samples, size) * self.settings.epochs
-        for batch in batches(samples, size, seed=self.settings.seed, epoch=self.state.epoch):
+        dtype = precision(self.state.params)
+        for batch in batches(samples, size, seed=self.settings.seed, epoch=self.state.epoch, dtype=dtype):
             key = StepKey(self.settings.seed, self.state.step)
             result = self.loss_and_grad(self.state.params, batch, key)
             norm = self.update(result.grads, self.settings.rate_at(self.state.step / total))
@@ -288,7 +289,8 @@ def score(problem: Problem, params: Params, split: Split, task: Task, *, batch_s
     predicted = []
     with torch.no_grad():
         for start in range(0, len(split), batch_size):
-            logits = problem.logits(params, to_batch(split, slice(start, start + batch_size)))
+            batch = to_batch(split, slice(start, start + batch_size), precision(params))
+            logits = problem.logits(params, batch)
             predicted.append(logits.argmax(-1).numpy())
     right = np.concatenate(predicted) == split.y
     if task.metric == "accuracy":

@@ -212,6 +212,7 @@ def test_notes_stand_beside_their_condition(network, task):
         ({"nets": {}}, "at least one network and one condition"),
         ({"conditions": []}, "at least one network and one condition"),
         ({"conditions": [0.1, 0.1]}, "each may be given once"),
+        ({"conditions": ["dynapse1"]}, "conditions: 'dynapse1' must be a profile or a level"),
         ({"trials": 0}, "trials: 0 must be at least 1"),
         ({"instances": 0}, "instances: 0 must be at least 1"),
         ({"purpose": "tests"}, "purpose: unknown 'tests' .did you mean 'test'"),
@@ -223,6 +224,23 @@ def test_errors_come_before_any_file(linear, task, tmp_path, change, message):
     with pytest.raises(ConfigError, match=message):
         quietly(options.pop("nets"), options.pop("conditions"), task, run=tmp_path / "a.h5", **options)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"metric": "f1"}, "metric: unknown 'f1'"), ({"trials": 0}, "trials: 0 must be at least 1")],
+)
+def test_evaluate_checks_its_arguments(network, task, options, message):
+    chips = Chip(Profile.relative(0.1)).deploy(network(), instances=2)
+    with pytest.raises(ConfigError, match=message):
+        evaluate(chips, task.test, **options)
+
+
+def test_a_network_in_float64(network, task):
+    chips = Chip(Profile.relative(0.2)).deploy(network().double(), instances=3)
+    single = Chip(Profile.relative(0.2)).deploy(network(), instances=3)
+    np.testing.assert_allclose(evaluate(chips, task.test).accuracy, evaluate(single, task.test).accuracy, atol=0.05)
+    assert chips.parameters()["layer0.weight"].dtype == torch.float64
 
 
 def test_validation_chips_need_validation_data(linear, task_of):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from snnrobust.errors import RunFileError
+from snnrobust.errors import ConfigError, RunFileError
 from snnrobust.evaluation import Tolerance
 from snnrobust.storage import Group
 
@@ -37,6 +37,11 @@ def test_a_row_for_every_model_under_every_condition():
     assert rows[1].mean == pytest.approx(some_table().measures["accuracy"][1, 0].mean())
     balanced = some_table(metric="balanced accuracy")
     assert balanced.summary()[1].mean == pytest.approx(balanced.measures["balanced_accuracy"][1, 0].mean())
+
+
+def test_a_specification_in_percent_is_refused():
+    with pytest.raises(ConfigError, match="specification: 90 must be a fraction from 0 to 1"):
+        some_table().summary(90)
 
 
 def test_a_table_comes_back():

@@ -168,3 +168,33 @@ def test_a_model_is_evaluated_like_a_network(model):
     accuracy = result.measures["accuracy"][0, 0]
     assert accuracy.shape == (4,)
     assert ((accuracy >= 0) & (accuracy <= 1)).all()
+
+
+@pytest.mark.parametrize(
+    ("fn", "message"),
+    [
+        (lambda params, x: {"logits": x[0]}, "fn: gave a dict, must be a tensor of logits"),
+        (lambda params, x: x[0, :, 0], r"fn: gave shape \(5,\), must be logits \[B, O\] with B = 5"),
+        (lambda params, x: x, r"fn: gave shape \(7, 5, 6\), must be logits"),
+        (lambda params, x: x[0, :3], r"fn: gave shape \(3, 6\), must be logits"),
+    ],
+)
+def test_fn_must_give_logits(fn, message, x):
+    model = Model(fn, {"w": torch.ones(2, 3)}, {"w": "weight"})
+    for profile_ in (LEVEL, load_profile("ideal")):
+        with pytest.raises(ShapeError, match=message):
+            Chip(profile_).deploy(model, 2).run(x)
+
+
+def test_params_must_be_tensors_by_name(module):
+    for params in (module, module.named_parameters(), {"w": [1.0]}):
+        with pytest.raises(ConfigError, match="params: must be tensors by name"):
+            Model(lambda params, x: x[0], params, {})
+
+
+def test_a_model_of_scalars_can_be_evaluated():
+    rng = torch.Generator().manual_seed(0)
+    x = torch.rand(6, 4, 2, generator=rng).numpy()
+    task = Task.from_arrays(x, [0, 1, 0, 1, 0, 1], ["train"] * 4 + ["test"] * 2, dt=1e-3)
+    model = Model(lambda params, x: x.mean(0) * params["gain"], {"gain": torch.tensor(2.0)}, {"gain": "gain"})
+    assert evaluate(Chip(LEVEL).deploy(model, 2), task.test).chips == 2

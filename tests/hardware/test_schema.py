@@ -233,6 +233,49 @@ BROKEN = {
         "kind: relative\nfaults: {dead_neuron: 0.1}",
         ["faults: not allowed for kind relative, which only has `parameters`"],
     ),
+    "kind ideal with more": (
+        "kind: ideal\nlimits: {fan_in: 4}\nparameters: {tau_mem: {distribution: normal, granularity: per_neuron, "
+        "components: {device: {cv: 0.1}}}}",
+        [
+            "limits: not allowed for kind ideal, which only has `parameters`",
+            f"{P}: kind ideal has no spread",
+        ],
+    ),
+    "wide normal where values are small": (
+        tau_mem(f"{DEVICE}, level_dependence: {{exponent: -0.5}}"),
+        [
+            f"{P}.distribution: a relative normal with total cv inf > 0.25 changes signs; "
+            "give `clip` with a lower bound, or `cv_max`, or use lognormal"
+        ],
+    ),
+    "no distribution, and yet": (
+        "parameters: {tau_mem: {distribution: none, granularity: per_neuron, clip: [0, 2], "
+        "outliers: {fraction: 0.1, factor: 3}}}",
+        [f"{P}.outliers: has no effect with distribution none", f"{P}.clip: has no effect with distribution none"],
+    ),
+    "centre of a normal": (
+        tau_mem(f"{DEVICE}, center: mean"),
+        [f"{P}: `center` mean is for lognormal only; other distributions have the nominal value at their centre"],
+    ),
+    "bits without a scheme": (
+        "quantization: {weight: {bits: 4}}",
+        ["quantization.weight: `bits` has no effect with scheme none"],
+    ),
+    "bits with a scheme that fails hide nothing": (
+        "quantization: {weight: {scheme: uniforn, bits: 4}}",
+        [
+            "quantization.weight.scheme: unknown 'uniforn' (did you mean 'uniform'?); "
+            "allowed: none, per_type, subset_sum, uniform"
+        ],
+    ),
+    "residual without a mode": (
+        "calibration: {residual: {tau_mem: 0.1}}",
+        ["calibration: `residual` has no effect with mode none"],
+    ),
+    "two forms of a read noise": (
+        PCM + "  read_noise: {model: pcm_1f, t_read: 1e-6, coefficient: 0.1, q: {poly: [1.0]}}",
+        ["crossbar.read_noise: pcm_1f needs either `q`, or `coefficient`, `exponent` and `q_max`"],
+    ),
     "crossbar without one": ("kind: crossbar", ["crossbar: kind crossbar needs this block"]),
 }
 
@@ -248,6 +291,7 @@ FINE = {
     "relative normal at the limit": tau_mem("components: {device: {cv: 0.25}}"),
     "wide normal with a lower bound": tau_mem("components: {device: {cv: 0.5}}, clip: [0, null]"),
     "absolute seconds": tau_mem("mode: absolute, unit: s, components: {device: {sd: 0.001}}, clip: [0.001, null]"),
+    "bounded level dependence": tau_mem(f"{DEVICE}, level_dependence: {{exponent: -0.5, cv_max: 0.2}}"),
     "outliers only": tau_mem("outliers: {fraction: 0.01, factor: 3}"),
     "tau_syn by type": f"parameters: {{tau_syn: {{distribution: lognormal, granularity: per_neuron_type, {DEVICE}}}}}",
     "table time": PCM

@@ -94,7 +94,7 @@ def test_truncated_normal_at_both_ends_is_not_a_clipped_normal():
 
 def test_distribution_none_is_the_tensor_itself():
     theta = {"l.tau_mem": torch.ones(3)}
-    chip = spread("tau_mem", "distribution: none, granularity: per_neuron, outliers: {fraction: 0.9, factor: 3.0}")
+    chip = spread("tau_mem", "distribution: none, granularity: per_neuron")
     assert not placed(chip, theta).stages
     assert devices(chip, theta, range(2))["l.tau_mem"] is theta["l.tau_mem"]
 
@@ -329,7 +329,7 @@ def test_one_draw_of_a_die_serves_tensors_of_different_numbers_of_axes():
 def level_spread(distribution: str, law: str, theta: torch.Tensor) -> torch.Tensor:
     """The deviation at z = 1 in the coordinate of the distribution."""
     entry = f"distribution: {distribution}, granularity: per_synapse, components: {{device: {{cv: 0.1}}}}, "
-    chip = spread("weight", entry + f"level_dependence: {{{law}}}")
+    chip = spread("weight", entry + f"clip: [0, null], level_dependence: {{{law}}}")
     z = {"l.weight/device": torch.ones_like(theta)}
     return realise(placed(chip, {"l.weight": theta}), {"l.weight": theta}, z)["l.weight"] / theta
 
@@ -361,7 +361,7 @@ def test_weights_that_do_not_exist_have_no_say_in_the_median():
 def test_total_of_components_follows_the_level_in_proportion():
     entry = (
         "distribution: normal, granularity: per_neuron, components: {die: {cv: 0.06}, device: {cv: 0.08}}, "
-        "level_dependence: {exponent: 1.0, reference: 1.0, reference_of: value}"
+        "level_dependence: {exponent: 1.0, reference: 1.0, reference_of: value}, clip: [0, null]"
     )
     theta = {"l.tau_mem": torch.tensor([1.0, 2.0], dtype=torch.float64)}
     placement = placed(spread("tau_mem", entry), theta)

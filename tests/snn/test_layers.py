@@ -346,6 +346,7 @@ def test_parameters_are_those_of_the_arguments():
             "tau_mem: 0.0005 s is below dt = 0.001 s; euler needs dt/tau <= 1",
         ),
         (lambda: LI(3, 3, dt=1e-3, tau_syn=5e-4, integrator="euler"), ConfigError, "tau_syn: 0.0005 s is below dt"),
+        (lambda: LIF(3, 3, v_th=math.nan), ConfigError, "v_th: nan must be a number, or one for each neuron"),
         (lambda: LIF(3, 3, integrator="rk4"), ConfigError, "integrator: unknown 'rk4'"),
         (lambda: LIF(3, 3, refractory=-1.0), ConfigError, "refractory: -1.0 must be 0 or positive seconds"),
         (lambda: LI(3, 3, decode="sum"), ConfigError, "decode: unknown 'sum'; allowed: last, max, mean"),

@@ -34,6 +34,11 @@ def test_from_arrays_keeps_values_and_identity():
     assert task.test.y.tolist() == [1, 1, 0]
 
 
+def test_the_split_may_be_a_column_of_objects():
+    names = np.array(["train"] * 4 + ["validation"] * 2 + ["test"] * 2, dtype=object)
+    assert make(split=names).test.indices.tolist() == [6, 7]
+
+
 def test_validation_may_be_absent():
     assert make(split=[0, 0, 0, 0, 0, 0, 2, 2]).validation is None
 
@@ -83,7 +88,8 @@ WRONG = {
     "labels negative": ({"y": [0, 1, -1, 0, 1, 0, 1, 0]}, TaskError, "y: label -1"),
     "labels with gap": ({"y": [0, 2] * 4}, TaskError, "y: no sample has label 1 but 2"),
     "labels real": ({"y": [0.0, 1.0] * 4}, TaskError, "y: dtype float64"),
-    "labels text": ({"y": ["a", "b"] * 4}, TaskError, "y: dtype <U1"),
+    "labels text": ({"y": ["a", "b"] * 4}, TaskError, r"y: text is no label.*np.unique\(y, return_inverse=True\)"),
+    "labels huge": ({"y": [0, 10**15] * 4}, TaskError, "y: no sample has label 1 but 1000000000000000"),
     "labels beyond classes": ({"y": [0, 2] * 4, "classes": "ab"}, TaskError, "label 2; there are 2 classes"),
     "one class": ({"y": [0] * 8}, TaskError, "classes: 1 given"),
     "class name twice": ({"classes": ["a", "a"]}, TaskError, "classes: a name occurs twice"),
@@ -101,6 +107,7 @@ WRONG = {
     "dt zero": ({"dt": 0.0}, TaskError, "dt: 0.0"),
     "dt nan": ({"dt": float("nan")}, TaskError, "dt: nan"),
     "dt text": ({"dt": "1ms"}, TaskError, "dt: '1ms'"),
+    "groups of several types": ({"groups": np.array(["a", None] * 4, object)}, TaskError, "groups: values of several"),
     "groups short": ({"groups": ["a"]}, ShapeError, r"groups: shape \(1,\)"),
     "metric": ({"metric": "acuracy"}, TaskError, "metric: unknown 'acuracy'.*'accuracy'"),
     "nothing": ({"x": np.zeros((0, 5, 2)), "y": np.zeros(0, int), "split": np.zeros(0, int)}, ShapeError, "x: shape"),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snnrobust.tasks import Task
-from snnrobust.training.data import batch_count, batches, class_weights, to_batch
+from snnrobust.training.data import batch_count, batches, class_weights, precision, to_batch
 
 
 def numbered(samples):
@@ -65,3 +65,10 @@ def test_class_weights_even_out_the_classes():
     assert weights.tolist() == [pytest.approx(9 / (2 * 6)), pytest.approx(9 / (2 * 3))]
     assert float(weights[torch.from_numpy(task.train.y)].mean()) == pytest.approx(1.0)
     assert class_weights(Task.from_arrays(x, y, split, dt=1e-3)) is None
+
+
+def test_inputs_are_float64_for_networks_in_float64_alone():
+    single, double, count = torch.ones(2), torch.ones(2, dtype=torch.float64), torch.ones(2, dtype=torch.int64)
+    assert precision({"w": double, "n": count}) == torch.float64
+    assert precision({"w": single, "scale": double}) == torch.float32
+    assert precision({}) == torch.float32

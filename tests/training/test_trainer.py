@@ -246,6 +246,15 @@ def test_a_model_trains_too(model, task, objective):
     assert torch.equal(net.nominal()["scale"], torch.ones(3))
 
 
+def test_a_network_in_float64_trains(network, task):
+    net = network().double()
+    before = weights(net)
+    result = quietly(net, task, Adversarial(steps=1), epochs=2)
+    assert net.readout.weight.dtype == torch.float64
+    assert not equal(weights(net), before)
+    assert np.isfinite(result.history["loss"]).all()
+
+
 def test_a_model_without_trained_parameters(model, task):
     with pytest.raises(ConfigError, match="net: no parameter requires a gradient"):
         quietly(model(trained=False), task, epochs=1)
@@ -310,6 +319,7 @@ def test_a_finished_training_is_read_back(network, task, tmp_path):
     [
         ({"epochs": 4}, "settings.epochs: 2 there, 4 here"),
         ({"seed": 1}, "settings.seed: 0 there, 1 here"),
+        ({"seed": 1, "net": 1}, "settings.seed: 0 there, 1 here"),
         ({"objective": ForwardNoise()}, "objective"),
         ({"net": 1}, "initial_parameters"),
         ({"task": {"seed": 9}}, "data"),
