@@ -1,8 +1,8 @@
 r"""Accuracy of simulated chips against mismatch level and profile, for the paper's objectives.
 
     python benchmarks/tolerance.py                         vowels, as in the demo
-    python benchmarks/tolerance.py --task ecg4 --hidden 128 --tau-mem 10 --tau-syn 5 --learning-rate 5e-3 \
-        --epochs 20 --attack-steps 3 --chips 100
+    python benchmarks/tolerance.py --task ecg4 --hidden 128 --tau-mem 10 --tau-syn 5 --epochs 20 --attack-steps 3 \
+        --chips 100
 
 Trains the same network with each objective, deploys all on the same chips, writes every chip's accuracy to
 results/tolerance_<task>.csv beside this file and prints the table. Interrupted, it goes on where it was.
@@ -46,7 +46,6 @@ def main() -> None:
     parser.add_argument("--hidden", type=int, default=32)
     parser.add_argument("--tau-mem", type=float, default=5.0, help="membrane time constant in steps of the task")
     parser.add_argument("--tau-syn", type=float, default=2.0, help="synaptic time constant in steps of the task")
-    parser.add_argument("--learning-rate", type=float, default=1e-2)
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--attack-steps", type=int, default=5)
     parser.add_argument("--chips", type=int, default=200)
@@ -66,7 +65,6 @@ def main() -> None:
         objectives,
         arguments.folder or HERE.parent / "build" / "tolerance" / arguments.task,
         network=lambda: network_for(task, arguments.hidden, seed=arguments.seed, **times),
-        learning_rate=arguments.learning_rate,
         epochs=arguments.epochs,
         seed=arguments.seed,
         chips=arguments.chips,

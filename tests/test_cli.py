@@ -18,7 +18,7 @@ import snnrobust
 from snnrobust.cli import app
 from snnrobust.cli.inputs import objective_of
 from snnrobust.hardware.profile import list_profiles, load_profile
-from snnrobust.storage import read_run
+from snnrobust.storage import locked, read_run
 from snnrobust.training.objectives import OBJECTIVES, Adversarial, ForwardNoise, Standard
 
 COMMANDS = [
@@ -574,3 +574,10 @@ def test_a_mistyped_command_is_one_line(words, message):
 
 def test_version():
     assert CliRunner().invoke(app, ["--version"]).stdout == f"snnrobust {snnrobust.__version__}\n"
+
+
+def test_a_training_that_another_process_runs_is_refused(tmp_path):
+    with locked(tmp_path / "a.h5"):
+        done = CliRunner().invoke(app, ["train", "-o", str(tmp_path / "a.h5"), "--epochs", "1", "--hidden", "3"])
+    assert done.exit_code == 2
+    assert "another process is writing" in done.stderr

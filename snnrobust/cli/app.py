@@ -53,6 +53,13 @@ def fail(message: str) -> int:
 app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False)
 
 
+def _set_threads(threads: int) -> int:
+    import torch
+
+    torch.set_num_threads(threads)
+    return threads
+
+
 def _show_version(wanted: bool) -> None:
     if wanted:
         print(f"snnrobust {__version__}")
@@ -75,3 +82,11 @@ Chips = Annotated[int, typer.Option(help="Number of simulated chips.", min=1)]
 Specification = Annotated[float, typer.Option(help="Accuracy that a good chip reaches, a fraction.", min=0, max=1)]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a file of another experiment.")]
 Trials = Annotated[int, typer.Option(help="Passes over the data, for noise that changes between passes.", min=1)]
+Threads = Annotated[
+    int,
+    typer.Option(
+        help="Threads of torch; more gain little on networks of this size, and the last bits depend on their number.",
+        min=1,
+        callback=_set_threads,
+    ),
+]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from snnrobust.cli.app import Chips, Data, Overwrite, Runs, Seed, Specification, Trials, app
+from snnrobust.cli.app import Chips, Data, Overwrite, Runs, Seed, Specification, Threads, Trials, app
 from snnrobust.cli.inputs import check_output, fractions, objective_of, split, trained_models
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def demo(
     specification: Specification = 0.9,
     seed: Seed = 0,
     data: Data = None,
+    threads: Threads = 1,
     overwrite: Overwrite = False,
 ) -> None:
     """Train a network twice on real speech data, deploy both on simulated chips, and report what mismatch costs."""
@@ -42,7 +43,6 @@ def demo(
         objectives,
         folder,
         network=lambda: network_for(task, 32, tau_mem=5 * task.dt, tau_syn=2 * task.dt, seed=seed),
-        learning_rate=1e-2,
         epochs=epochs,
         seed=seed,
         chips=chips,
@@ -73,7 +73,7 @@ def train(
     batch_size: Annotated[
         int | None, typer.Option(help="Samples an update; 100, or a tenth of the training data, by default.")
     ] = None,
-    learning_rate: Annotated[float, typer.Option(help="Adam's step size at the start.")] = 5e-3,
+    learning_rate: Annotated[float, typer.Option(help="Adam's step size at the start.")] = 1e-2,
     schedule: Annotated[str, typer.Option(help="constant, cosine or step.")] = "cosine",
     clip_norm: Annotated[float, typer.Option(help="Largest gradient norm.")] = 1.0,
     select: Annotated[str, typer.Option(help="Weights kept: auto, validation, average or last.")] = "auto",
@@ -91,6 +91,7 @@ def train(
     label: Annotated[str | None, typer.Option(help="Name of the network in tables.")] = None,
     seed: Seed = 0,
     data: Data = None,
+    threads: Threads = 1,
     overwrite: Overwrite = False,
 ) -> None:
     """Train a recurrent spiking network; the same command goes on after an interruption."""
@@ -147,6 +148,7 @@ def deploy(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Run file for the results.")] = None,
     seed: Seed = 1,
     data: Data = None,
+    threads: Threads = 1,
     overwrite: Overwrite = False,
 ) -> None:
     """Deploy one trained network on simulated chips of a profile."""
@@ -185,6 +187,7 @@ def benchmark(
     trials: Trials = 1,
     seed: Seed = 1,
     data: Data = None,
+    threads: Threads = 1,
     overwrite: Overwrite = False,
 ) -> None:
     """Test trained networks over mismatch levels and profiles, on the same simulated chips."""

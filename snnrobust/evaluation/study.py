@@ -33,7 +33,7 @@ def network_for(
         hidden: Hidden neurons.
         neuron: Name of the neuron.
         readout: "li" or "rate".
-        tau_mem: Membrane time constant of hidden and output neurons in s; 10 dt by default.
+        tau_mem: Membrane time constant of the hidden neurons in s, 10 dt by default; that of the readout is 5 dt.
         tau_syn: Synaptic time constant in s; 5 dt by default.
         fan_in: Connections that each hidden neuron keeps; None keeps all.
         seed: Seed of the initial weights.
@@ -47,7 +47,7 @@ def network_for(
         dt=task.dt,
         tau_mem=10 * task.dt if tau_mem is None else tau_mem,
         tau_syn=5 * task.dt if tau_syn is None else tau_syn,
-        tau_out=10 * task.dt if tau_mem is None else tau_mem,
+        tau_out=5 * task.dt,
         fan_in=fan_in,
         seed=seed,
     )
@@ -64,7 +64,7 @@ def tolerance_study(
     chips: int,
     profiles: Iterable[str],
     levels: Iterable[float],
-    learning_rate: float = 5e-3,
+    learning_rate: float = 1e-2,
     overwrite: bool = False,
 ) -> Tolerance:
     """Train one network per objective and test all on the same chips.

@@ -43,7 +43,7 @@ class Surrogate:
         shape: f, one of superspike (1 + |s|)^-2, fast_sigmoid (the same function), triangle max(0, 1 - |s|),
             arctan 1 / (1 + (pi s / 2)^2), gaussian exp(-s^2 / 2).
         slope: Factor on r inside f; larger is narrower. At 1 (norse 1.1.0) gradients through long recurrent sequences
-            grow without bound on the tasks here; 10 keeps them finite.
+            grow without bound on the tasks here; 5 keeps them in bounds.
         dampening: Factor on f.
         scale: "one", or "threshold" to measure the distance in units of the threshold.
 
@@ -52,7 +52,7 @@ class Surrogate:
     """
 
     shape: str = "superspike"
-    slope: float = 10.0
+    slope: float = 5.0
     dampening: float = 1.0
     scale: str = "one"
 

@@ -19,6 +19,15 @@ def one_line(text: str | os.PathLike[str]) -> str:
     return plain if plain.isprintable() else ascii(plain)
 
 
+def check_place(path: str | os.PathLike[str]) -> None:
+    """Raise RunFileError where no file can stand: the path is a folder, or its folder does not exist."""
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise RunFileError(f"{one_line(path)}: is a folder; needed: a file name")
+    if not target.parent.is_dir():
+        raise RunFileError(f"{one_line(path)}: folder {one_line(target.parent)} does not exist")
+
+
 def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
     """Put a whole file in place: temporary file in the same folder, fsync, rename, fsync of the folder.
 
@@ -26,10 +35,7 @@ def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
         RunFileError: the file cannot be written; what was at ``path`` is still there.
     """
     target = Path(os.path.realpath(path))  # a link keeps pointing at the file
-    if target.is_dir():
-        raise RunFileError(f"{one_line(path)}: is a folder; needed: a file name")
-    if not target.parent.is_dir():
-        raise RunFileError(f"{one_line(path)}: folder {one_line(target.parent)} does not exist")
+    check_place(path)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     _remove_leftovers(target)
     try:

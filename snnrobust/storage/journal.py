@@ -9,7 +9,6 @@ little-endian; a payload is a JSON header ``[[name, dtype, shape], ...]`` on one
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import io
 import json
@@ -27,6 +26,7 @@ from numpy.typing import NDArray
 
 from snnrobust.errors import ConfigError, RunFileError
 from snnrobust.storage.files import one_line, sync_folder
+from snnrobust.storage.lock import open_locked
 from snnrobust.storage.tree import check_text, check_values
 
 MAGIC = b"SNNJRNL\x01"
@@ -62,7 +62,7 @@ class Journal:
         self._timer: threading.Timer | None = None
         self._failure: OSError | None = None
         try:
-            self._file = _open_locked(self.path)
+            self._file = open_locked(self.path)
             try:
                 self._recover(key)
             except BaseException:
@@ -216,7 +216,7 @@ def remove_journal(path: str | os.PathLike[str]) -> None:
     if not file.exists():
         return
     try:
-        handle = _open_locked(file)
+        handle = open_locked(file)
         try:
             file.unlink(missing_ok=True)
         finally:
@@ -286,28 +286,3 @@ def _unpack(path: str | os.PathLike[str], payload: bytes) -> dict[str, NDArray[A
         return arrays
     except (ValueError, TypeError, OverflowError, ConfigError) as error:
         raise RunFileError(f"{one_line(path)}: a record is not readable ({error})") from None
-
-
-def _open_locked(path: Path) -> int:
-    """A handle of the file that this process alone may write; the lock goes with the process."""
-    while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(handle)
-            raise RunFileError(f"{one_line(path)}: another process is writing this journal") from None
-        except BaseException:
-            os.close(handle)
-            raise
-        if _is_file(handle, path):
-            return handle
-        os.close(handle)  # its last writer removed it between the two calls above
-
-
-def _is_file(handle: int, path: Path) -> bool:
-    """Whether the name still means the opened file."""
-    try:
-        return os.path.samestat(os.fstat(handle), os.stat(path))
-    except FileNotFoundError:
-        return False

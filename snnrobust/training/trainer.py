@@ -17,6 +17,7 @@ from snnrobust.errors import ConfigError, ShapeError, TrainingError, unknown
 from snnrobust.hardware.chip import Deployable
 from snnrobust.progress import progress
 from snnrobust.snn.network import Network, fingerprint
+from snnrobust.storage import locked
 from snnrobust.tasks import Split, Task
 from snnrobust.training.checkpoint import State, TrainingFile
 from snnrobust.training.data import batch_count, batches, class_weights, data_hash, precision, to_batch
@@ -48,7 +49,7 @@ class Settings:
 
     epochs: int = 30
     batch_size: int | None = None
-    learning_rate: float = 5e-3
+    learning_rate: float = 1e-2
     schedule: str = "cosine"
     clip_norm: float | None = 1.0
     select: str = "auto"
@@ -126,7 +127,7 @@ def train(
     Raises:
         ConfigError: For a setting outside its domain.
         ShapeError: If the network does not fit the task.
-        RunFileError: If the run file holds another experiment.
+        RunFileError: If the run file holds another experiment, or another process is writing it.
         TrainingError: If a gradient is not finite.
     """
     objective = objective if objective is not None else Standard()
@@ -144,18 +145,19 @@ def train(
         raise ConfigError("run: a run file holds a Network; train a Model without one and keep its parameters yourself")
     path = None if run is None else Path(run)
     config = config_of(net, task, objective, chosen, firing_rate)
-    file = TrainingFile(path, label or objective.name, config, overwrite=overwrite)
-    stored = file.finished()
-    if stored is not None:
-        _copy_into(net, stored.net.nominal())
-        if label not in (None, stored.label):
-            file.finish(replace(stored, label=file.label))
-        return TrainResult(net, stored.history, stored.selected_epoch, config, path)
     problem = Problem(net, class_weights(task), firing_rate)
-    state = _Descent(problem, task, objective.bind(problem), chosen, file).run(show_progress)
-    _copy_into(net, state.kept)
-    if isinstance(net, Network):
-        file.finish(TrainedModel(file.label, net, config, state.history, state.kept_epoch))
+    with locked(path):
+        file = TrainingFile(path, label or objective.name, config, overwrite=overwrite)
+        stored = file.finished()
+        if stored is not None:
+            _copy_into(net, stored.net.nominal())
+            if label not in (None, stored.label):
+                file.finish(replace(stored, label=file.label))
+            return TrainResult(net, stored.history, stored.selected_epoch, config, path)
+        state = _Descent(problem, task, objective.bind(problem), chosen, file).run(show_progress)
+        _copy_into(net, state.kept)
+        if isinstance(net, Network):
+            file.finish(TrainedModel(file.label, net, config, state.history, state.kept_epoch))
     return TrainResult(net, state.history, state.kept_epoch, config, path)
 
 

@@ -207,7 +207,7 @@ def test_what_cannot_be_stored_is_refused_before_anything_is_written(path):
 
 
 def test_a_second_writer_is_refused(path):
-    with Journal(path, "k"), pytest.raises(RunFileError, match="another process is writing this journal"):
+    with Journal(path, "k"), pytest.raises(RunFileError, match="another process is writing"):
         Journal(path, "k")
     Journal(path, "k").close()
 
