@@ -13,7 +13,7 @@ import snnrobust
 
 PACKAGE = Path(snnrobust.__file__).parent
 CHAIN = ("snn", "hardware", "training", "evaluation", "report", "cli")
-LEAVES = ("tasks", "storage", "errors", "progress")
+LEAVES = ("tasks", "storage", "errors", "progress", "compiled")
 
 
 def imports(path: Path) -> set[str]:

@@ -142,8 +142,8 @@ class Deployment:
         """Parameters of the chips in a block (all by default); tensors the profile changes have an instance axis."""
         chips = self._chips(block)
         z = draw(self.placement, seed=self.seed, purpose=self.purpose, instances=chips, trial=trial)
-        theta = {name: p.detach() for name, p in self.net.nominal().items()}
-        return realise(self.placement, theta, z)
+        with torch.no_grad():
+            return realise(self.placement, {name: p.detach() for name, p in self.net.nominal().items()}, z)
 
     def run(
         self, x: Tensor, block: Sequence[int] | None = None, *, lengths: Tensor | None = None, trial: int = 0

@@ -6,15 +6,16 @@ stage changes is returned as it is, without an instance axis.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from snnrobust.hardware import randomness
+from snnrobust.hardware.normals import normals
 from snnrobust.hardware.profile import Profile
 from snnrobust.hardware.stages import Context, Coordinate, Stage, Z, stages_for
 from snnrobust.snn.specs import ParameterSpec
@@ -86,19 +87,23 @@ def draw(
     Returns:
         Coordinates by key, float32, [K, *shape], or [*shape] without an instance axis.
     """
+    chips = (0,) if instances is None else instances
+    drawn = [c for c in placement.coordinates.values() if c.kind in kinds]
+    sizes = [math.prod(c.shape) for c in drawn]
+    keys = [
+        randomness.key(
+            seed, purpose, c.parameter, c.component, c.granularity, chip, *extra, *[trial] * (c.kind == "temporal")
+        )
+        for c in drawn
+        for chip in chips
+    ]
+    values = normals(keys, [size for size in sizes for _ in chips])
     z: dict[str, Tensor] = {}
-    for name, c in placement.coordinates.items():
-        if c.kind not in kinds:
-            continue
-        tail = (*extra, trial) if c.kind == "temporal" else extra
-        count = int(np.prod(c.shape))
-        rows = [
-            randomness.normals(
-                randomness.key(seed, purpose, c.parameter, c.component, c.granularity, instance, *tail), count
-            ).reshape(c.shape)
-            for instance in ((0,) if instances is None else instances)
-        ]
-        z[name] = torch.from_numpy(rows[0] if instances is None else np.stack(rows))
+    start = 0
+    for c, size in zip(drawn, sizes, strict=True):
+        part = values[start : start + len(chips) * size]
+        z[c.key] = torch.from_numpy(part.reshape(c.shape if instances is None else (len(chips), *c.shape)))
+        start += len(part)
     return z
 
 

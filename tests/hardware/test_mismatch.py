@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from snnrobust.hardware import randomness
 from snnrobust.hardware.mismatch import draw, place, project, realise, warn_of_zeros
+from snnrobust.hardware.normals import normals
 from snnrobust.hardware.profile import Profile, list_profiles, load_profile
+from snnrobust.hardware.stages import base
 from snnrobust.snn import Network
 from snnrobust.snn.specs import spec_of
 
@@ -141,9 +143,9 @@ def test_coordinates_are_the_keyed_normals():
     theta = {"l.weight": torch.ones(2, 3)}
     z = draw(placed(CHIPS["generic_subthreshold_180nm_20"], theta), seed=5, purpose="validation", instances=[17])
     key = randomness.key(5, "validation", "l.weight", "device", "per_synapse", 17)
-    assert z["l.weight/device"].flatten().tolist() == randomness.normals(key, 6).tolist()
+    assert z["l.weight/device"].flatten().tolist() == normals([key], [6]).tolist()
     key = randomness.key(5, "validation", "weight", "die", "per_die", 17)
-    assert z["weight/die"].tolist() == randomness.normals(key, 1).tolist()
+    assert z["weight/die"].tolist() == normals([key], [1]).tolist()
 
 
 @pytest.mark.parametrize("name", CHIPS)
@@ -159,6 +161,54 @@ def test_chip_17_is_the_same_in_any_company(name):
     zero = sample(CHIPS[name], theta, None)
     first = sample(CHIPS[name], theta, [0])
     assert all(torch.equal(p, first[key][0] if first[key].ndim > p.ndim else p) for key, p in zero.items())
+
+
+@settings(max_examples=20, deadline=None, derandomize=True)
+@given(sizes=st.lists(st.integers(1, 4), min_size=1, max_size=4))
+def test_any_split_draws_the_same_chips(sizes):
+    placement = placed(CHIPS["everything"], tensors())
+    ends = np.cumsum(sizes).tolist()
+    whole = draw(placement, seed=1, purpose="test", instances=range(ends[-1]))
+    parts = [
+        draw(placement, seed=1, purpose="test", instances=range(end - size, end))
+        for size, end in zip(sizes, ends, strict=True)
+    ]
+    for key, value in whole.items():
+        assert value.shape == (ends[-1], *placement.coordinates[key].shape)
+        assert torch.equal(torch.cat([z[key] for z in parts]), value)
+
+
+def test_drawn_tensors_share_no_version():
+    # They lie in one array; were they views of one tensor, writing into one would invalidate graphs through the others.
+    first, second = list(draw(placed(LEVEL, tensors()), seed=1, purpose="test", instances=range(2)).values())[:2]
+    leaf = first.requires_grad_()
+    squared = (leaf**2).sum()
+    second.zero_()
+    squared.backward()
+    assert torch.equal(leaf.grad, 2 * leaf)
+
+
+@pytest.mark.parametrize("chunk", [1, 24])
+@pytest.mark.parametrize("name", CHIPS)
+def test_chips_moved_a_few_at_a_time_are_the_same(name, chunk, monkeypatch):
+    theta = tensors()
+    whole = sample(CHIPS[name], theta, range(5))
+    monkeypatch.setattr(base, "_CHUNK", chunk)
+    with torch.no_grad():
+        apart = sample(CHIPS[name], theta, range(5))
+    assert all(torch.equal(p, apart[key]) for key, p in whole.items())
+
+
+@pytest.mark.parametrize("name", CHIPS)
+def test_gradients_and_company_do_not_change_a_large_chip(name):
+    generator = torch.Generator().manual_seed(3)
+    theta = {"l.weight": torch.randn(257, 257, generator=generator), "l.v_th": torch.ones(257)}
+    whole = sample(CHIPS[name], theta, range(3))
+    with torch.no_grad():
+        apart, alone = sample(CHIPS[name], theta, range(3)), sample(CHIPS[name], theta, [2])
+    for key, p in whole.items():
+        assert torch.equal(p, apart[key])
+        assert torch.equal(p[2:] if p.ndim > theta[key].ndim else p, alone[key])
 
 
 def test_the_same_coordinates_on_every_level_profile_and_bit_width():

@@ -86,7 +86,8 @@ def test_the_device_of_the_other_sign():
     placement = placed(PCM, theta)
     z = draw(placement, seed=1, purpose="test", instances=None)
     pair = stage(PCM, (1, n))
-    g = pair.programmed(torch.zeros(n, dtype=torch.float64), z["l.weight/g_minus"][0]).numpy()
+    off = torch.zeros(n, dtype=torch.float64)
+    g = pair.programmed(off, pair.sigma(off), z["l.weight/g_minus"][0]).numpy()
     sigma = 0.26348
     mean, variance = sigma / math.sqrt(2 * math.pi), sigma**2 * (0.5 - 0.5 / math.pi)
     assert (mean, variance) == pytest.approx((0.105113, 0.0236620), abs=5e-7)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -13,6 +13,9 @@ from snnrobust.snn.specs import ParameterSpec
 
 Z = Mapping[str, Tensor]
 """Coordinates by `Coordinate.key`, each in its nominal shape or with a leading instance axis; absent ones are 0."""
+
+_CHUNK = 1 << 16
+"""Elements that a stage works on at once where no gradient is wanted."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,22 @@ class Stage(Protocol):
         ...
 
 
+def by_instance(move: Callable[..., Tensor], theta: Tensor, *parts: Tensor | None) -> Tensor:
+    """move(*parts), an elementwise function whose result is theta moved; parts have the instance axis, or are theta's.
+
+    Without gradients a few instances are moved at a time: the same values, but the temporaries stay in the cache, and
+    no pages of memory are mapped for them, which takes longer than the arithmetic.
+    """
+    counts = {len(part) for part in parts if part is not None and part.ndim > theta.ndim}
+    step = max(1, _CHUNK // max(theta.numel(), 1))
+    if torch.is_grad_enabled() or theta.device.type != "cpu" or not counts or max(counts) <= step:
+        return move(*parts)
+    out = theta.new_empty((max(counts), *theta.shape))
+    for k in range(0, len(out), step):
+        out[k : k + step] = move(*(p if p is None or p.ndim == theta.ndim else p[k : k + step] for p in parts))
+    return out
+
+
 def clamped(stage: Stage, z: Z, k: float) -> dict[str, Tensor]:
     """Every continuous coordinate of a stage clipped to [-k, k]: the projection where coordinates do not add up."""
     own = [c.key for c in stage.coordinates() if c.kind == "continuous" and c.key in z]
@@ -89,11 +108,11 @@ def device_shape(granularity: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     return (shape[0], 2 if granularity == "per_neuron_type" else 1, *(1,) * (len(shape) - 2))
 
 
-def by_sign(z: Tensor, theta: Tensor, ndim: int) -> Tensor:
-    """Pick the excitatory (0) or inhibitory (1) column of z [.., N, 2, ...] for each weight: [.., N, I, ...]."""
+def by_sign(z: Tensor, negative: Tensor, ndim: int) -> Tensor:
+    """The column of z [.., N, 2, ...] for each weight [.., N, I, ...]: 0, or 1 where `negative` is 1 and not 0."""
     axis = z.ndim - ndim + 1
     excitatory, inhibitory = z.narrow(axis, 0, 1), z.narrow(axis, 1, 1)
-    return torch.where(theta < 0, inhibitory, excitatory)
+    return torch.lerp(excitatory, inhibitory, negative)  # exact at 0 and 1; where takes four times as long
 
 
 def aligned(value: Tensor, shape: tuple[int, ...], ndim: int) -> Tensor:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from snnrobust.hardware.stages.base import Context, Coordinate, Z, clamped, largest
+from snnrobust.hardware.stages.base import Context, Coordinate, Z, by_instance, clamped, largest
 
 if TYPE_CHECKING:
     from snnrobust.hardware.schema_crossbar import Crossbar
@@ -48,18 +48,24 @@ class Programming:
         low, span = self.crossbar.g_min, self.crossbar.g_max - self.crossbar.g_min
         top = largest(theta, self.shape, per_column=self.crossbar.mapping.scale == "per_column")
         relative = theta / top.clamp_min(torch.finfo(theta.dtype).tiny)
-        g_plus = self.programmed(low + positive_part(relative) * span, plus)
-        g_minus = self.programmed(low + positive_part(-relative) * span, minus)
-        return (g_plus - g_minus) / span * top
+        targets = low + positive_part(relative) * span, low + positive_part(-relative) * span
+        sigmas = [self.sigma(target) for target in targets]
 
-    def programmed(self, target: Tensor, z: Tensor | None) -> Tensor:
+        def stored(plus: Tensor | None, minus: Tensor | None) -> Tensor:
+            g_plus, g_minus = map(self.programmed, targets, sigmas, (plus, minus))
+            return (g_plus - g_minus) / span * top
+
+        return by_instance(stored, theta, plus, minus)
+
+    def programmed(self, target: Tensor, sigma: Tensor, z: Tensor | None) -> Tensor:
         """Conductance in microsiemens after programming to `target`."""
         if z is None:
             return target
-        noisy = target + self.sigma(target) * z.to(target.dtype)
+        noisy = target + sigma * z.to(target.dtype)
         if self.crossbar.programming is not None and not self.crossbar.programming.clip_zero:
             return noisy
-        return torch.where(noisy < 0, 0, noisy)  # at 0 itself the gradient passes, unlike that of clamp
+        # At 0 itself the gradient passes, unlike that of clamp; where does it, too, and takes ten times as long.
+        return torch.nn.functional.threshold(noisy, -torch.finfo(noisy.dtype).tiny, 0.0)
 
     def sigma(self, target: Tensor) -> Tensor:
         """Standard deviation of the programmed conductance, microsiemens."""

@@ -16,6 +16,7 @@ value, where zeta = 0 is the median. A tensor without any coordinate in z stays 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING
@@ -23,12 +24,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from snnrobust.hardware.stages.base import Context, Coordinate, Z, aligned, by_sign, device_shape
+from snnrobust.hardware.stages.base import Context, Coordinate, Z, aligned, by_instance, by_sign, device_shape
 from snnrobust.snn.specs import ParameterSpec
 
 if TYPE_CHECKING:
     from snnrobust.hardware.schema import Component, Parameter
 
+Move = Callable[[Tensor | None, Tensor | None, Tensor | None], Tensor]
+"""theta' from static, temporal and outlier parts of the devices."""
 STATIC = ("die", "spatial", "device")
 SHARED = ("per_core", "per_die")
 """Granularities at which the whole tensor shares one device draw."""
@@ -73,25 +76,11 @@ class Variation:
 
     def apply(self, theta: Tensor, z: Z, context: Context) -> Tensor:
         """theta' of this module's formulas, with the instance axis of z if it has one."""
-        static = self.standardised(z, theta)
-        moving = self._read("temporal", z, theta)
-        outlier = self._outlier_factor(z, theta)
-        if static is None and moving is None and outlier is None:
+        parts = self.standardised(z, theta), self._moving(z, theta), self._outlier_factor(z, theta)
+        if all(part is None for part in parts):
             return theta
-        if self.entry.mode == "absolute":
-            return self._absolute(theta, static, moving, context)
-        base = context.siblings["v_leak"] if self.spec.role == "v_th" and "v_leak" in context.siblings else None
-        distance = theta if base is None else theta - base
-        deviation, spread = self._deviation(distance, static, moving)
-        low, high = self.entry.clip or (None, None)
-        ends = (0.0 if low is None else low) - 1, math.inf if high is None else high - 1
-        factor = 1 + self._mapped(deviation, spread, *ends)
-        if outlier is not None:
-            factor = factor * outlier
-        if self.entry.clip is not None:
-            factor = factor.clamp(*self.entry.clip)
-        moved = distance * factor
-        return moved if base is None else base + moved
+        move = self._absolute if self.entry.mode == "absolute" else self._relative
+        return by_instance(move(theta, context), theta, *parts)
 
     def project(self, z: Z, k: float) -> dict[str, Tensor]:
         """Shared coordinates clipped to +-k, then each element's own to what the bound on their sum leaves.
@@ -137,7 +126,7 @@ class Variation:
         return {name: s / total for name, s in spreads.items()}
 
     def standardised(self, z: Z, theta: Tensor) -> Tensor | None:
-        """zeta = sum_c (s_c / S) z_c, broadcastable against theta; None where z has no static coordinate."""
+        """zeta = sum_c (s_c / S) z_c of each device (`device_shape`); None where z has no static coordinate."""
         terms = []
         shared = self._shared_sum(z)
         if shared is not None:
@@ -146,6 +135,11 @@ class Variation:
         if own is not None:
             terms.append(self.shares()["device"] * own)
         return sum(terms[1:], terms[0]) if terms else None
+
+    def _moving(self, z: Z, theta: Tensor) -> Tensor | None:
+        """What the part that is drawn again in every trial adds to the deviation of each device."""
+        value = self._read("temporal", z, theta)
+        return None if value is None else self.temporal() * value
 
     def _simulated(self, name: str) -> bool:
         spatial = self.entry.components.spatial
@@ -180,20 +174,63 @@ class Variation:
         found = next((c for c in self.coordinates() if c.component == component), None)
         if found is None or found.key not in z:
             return None
-        ndim = len(self.spec.shape)
-        value = aligned(z[found.key], found.shape, ndim).to(theta.dtype)
-        typed = self.entry.granularity == "per_neuron_type" and ndim > 1
-        return by_sign(value, theta, ndim) if typed else value
+        return aligned(z[found.key], found.shape, len(self.spec.shape)).to(theta.dtype)
 
-    def _deviation(self, distance: Tensor, static: Tensor | None, moving: Tensor | None) -> tuple[Tensor, Tensor]:
-        """(S zeta, S) with the temporal part in both: a coordinate that is absent counts as 0."""
+    def _negative(self, theta: Tensor) -> Tensor | None:
+        """1 for inhibitory weights and 0 for the others, where these are different devices of a neuron."""
+        typed = self.entry.granularity == "per_neuron_type" and len(self.spec.shape) > 1
+        return (theta < 0).to(theta.dtype) if typed else None
+
+    def _each(self, value: Tensor, negative: Tensor | None) -> Tensor:
+        """A value of each device as one of each element; what both types of a neuron share stays as it is."""
+        ndim = len(self.spec.shape)
+        return value if negative is None or value.shape[1 - ndim] == 1 else by_sign(value, negative, ndim)
+
+    def _relative(self, theta: Tensor, context: Context) -> Move:
+        base = context.siblings["v_leak"] if self.spec.role == "v_th" and "v_leak" in context.siblings else None
+        distance = theta if base is None else theta - base
         spread = self._total_spread(distance)
-        deviation = spread * static if static is not None else torch.zeros_like(distance)
-        if moving is not None:
-            deviation = deviation + self.temporal() * moving
-        if self.temporal():
-            spread = (spread**2 + self.temporal() ** 2).sqrt()
-        return deviation, spread
+        total, negative = self._with_temporal(spread), self._negative(theta)
+        low, high = self.entry.clip or (None, None)
+        ends = (0.0 if low is None else low) - 1, math.inf if high is None else high - 1
+
+        def moved(static: Tensor | None, moving: Tensor | None, outlier: Tensor | None) -> Tensor:
+            factor = 1 + self._mapped(self._deviation(spread, static, moving, negative), total, *ends)
+            if outlier is not None:
+                factor = factor * self._each(outlier, negative)
+            if self.entry.clip is not None:
+                factor = factor.clamp(*self.entry.clip)
+            return distance * factor if base is None else base + distance * factor
+
+        return moved
+
+    def _absolute(self, theta: Tensor, context: Context) -> Move:
+        spread = self._total_spread(theta)
+        total, negative = self._with_temporal(spread), self._negative(theta)
+        unit: Tensor | float = 1.0
+        if self.entry.unit == "v_th_range":
+            one = torch.ones((), dtype=theta.dtype, device=theta.device)
+            unit = context.siblings.get("v_th", one) - context.siblings.get("v_reset", 0 * one)
+        low, high = self.entry.clip or (None, None)
+        size = torch.as_tensor(unit).abs().clamp_min(1e-12)
+        ends = -math.inf if low is None else (low - theta) / size, math.inf if high is None else (high - theta) / size
+
+        def moved(static: Tensor | None, moving: Tensor | None, outlier: Tensor | None) -> Tensor:
+            value = theta + unit * self._mapped(self._deviation(spread, static, moving, negative), total, *ends)
+            return value if self.entry.clip is None else value.clamp(*self.entry.clip)
+
+        return moved
+
+    def _deviation(
+        self, spread: Tensor, static: Tensor | None, moving: Tensor | None, negative: Tensor | None
+    ) -> Tensor:
+        """S zeta with the temporal part: a coordinate that is absent counts as 0."""
+        deviation = torch.zeros_like(spread) if static is None else spread * self._each(static, negative)
+        return deviation if moving is None else deviation + self._each(moving, negative)
+
+    def _with_temporal(self, spread: Tensor) -> Tensor:
+        """S with the temporal part."""
+        return (spread**2 + self.temporal() ** 2).sqrt() if self.temporal() else spread
 
     def _total_spread(self, distance: Tensor) -> Tensor:
         """S, which depends on the nominal value where the profile says so: cv clip((|theta| / ref)^p, ...)."""
@@ -235,18 +272,6 @@ class Variation:
         inside = (below + probability * (above - below)).clamp(1e-300, 1 - 1e-16)
         mapped = safe * torch.special.ndtri(inside)
         return mapped.to(deviation.dtype)
-
-    def _absolute(self, theta: Tensor, static: Tensor | None, moving: Tensor | None, context: Context) -> Tensor:
-        deviation, spread = self._deviation(theta, static, moving)
-        unit: Tensor | float = 1.0
-        if self.entry.unit == "v_th_range":
-            one = torch.ones((), dtype=theta.dtype, device=theta.device)
-            unit = context.siblings.get("v_th", one) - context.siblings.get("v_reset", 0 * one)
-        low, high = self.entry.clip or (None, None)
-        size = torch.as_tensor(unit).abs().clamp_min(1e-12)
-        ends = -math.inf if low is None else (low - theta) / size, math.inf if high is None else (high - theta) / size
-        value = theta + unit * self._mapped(deviation, spread, *ends)
-        return value if self.entry.clip is None else value.clamp(*self.entry.clip)
 
     def _outlier_factor(self, z: Z, theta: Tensor) -> Tensor | None:
         law, chosen, size = self.entry.outliers, self._read("outlier", z, theta), self._read("outlier_size", z, theta)
