@@ -53,10 +53,14 @@ def fail(message: str) -> int:
 app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False)
 
 
-def _set_threads(threads: int) -> int:
+def _set_threads(threads: int | None) -> int | None:
     import torch
 
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)  # what is left to it is small; and so results depend on no number of threads
+    if threads is not None:
+        from snnrobust.compiled import set_threads
+
+        set_threads(threads)
     return threads
 
 
@@ -83,10 +87,11 @@ Specification = Annotated[float, typer.Option(help="Accuracy that a good chip re
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a file of another experiment.")]
 Trials = Annotated[int, typer.Option(help="Passes over the data, for noise that changes between passes.", min=1)]
 Threads = Annotated[
-    int,
+    int | None,
     typer.Option(
-        help="Threads of torch; more gain little on networks of this size, and the last bits depend on their number.",
+        help="Threads; every core by default. Results do not depend on it.",
         min=1,
         callback=_set_threads,
+        show_default=False,
     ),
 ]

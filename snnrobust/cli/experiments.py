@@ -27,7 +27,7 @@ def demo(
     specification: Specification = 0.9,
     seed: Seed = 0,
     data: Data = None,
-    threads: Threads = 1,
+    threads: Threads = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Train a network twice on real speech data, deploy both on simulated chips, and report what mismatch costs."""
@@ -91,7 +91,7 @@ def train(
     label: Annotated[str | None, typer.Option(help="Name of the network in tables.")] = None,
     seed: Seed = 0,
     data: Data = None,
-    threads: Threads = 1,
+    threads: Threads = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Train a recurrent spiking network; the same command goes on after an interruption."""
@@ -148,7 +148,7 @@ def deploy(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Run file for the results.")] = None,
     seed: Seed = 1,
     data: Data = None,
-    threads: Threads = 1,
+    threads: Threads = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Deploy one trained network on simulated chips of a profile."""
@@ -187,7 +187,7 @@ def benchmark(
     trials: Trials = 1,
     seed: Seed = 1,
     data: Data = None,
-    threads: Threads = 1,
+    threads: Threads = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Test trained networks over mismatch levels and profiles, on the same simulated chips."""

@@ -129,7 +129,7 @@ class ResultFile:
         attrs: dict[str, Scalar] = {
             "kind": "benchmark",
             "config": self.config,
-            "engine": "eager",
+            "engine": "auto",
             "threads": torch.get_num_threads(),
             "torch_version": str(torch.__version__),
         }

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from snnrobust.errors import ConfigError, ShapeError, unknown
 from snnrobust.snn import neurons
-from snnrobust.snn.engines import eager
+from snnrobust.snn.engines import choice, eager
 from snnrobust.snn.neurons import Dynamics
 from snnrobust.snn.specs import WEIGHTS, ParameterSpec, spec_of
 from snnrobust.snn.surrogates import Surrogate
@@ -126,12 +126,17 @@ class Layer(nn.Module):
         if x.ndim not in (3, 4) or x.shape[-1] != self.inputs or 0 in x.shape[-3:-1]:
             raise ShapeError(f"x: shape {tuple(x.shape)} must be [T, B, {self.inputs}] or [K, T, B, {self.inputs}]")
 
-    def drive(self, params: Params, x: Tensor) -> Tensor:
-        """Current gain W x_t + bias of all steps, [T, B, N], or [K, T, B, N] if a parameter has an instance axis."""
+    def check(self, params: Params, x: Tensor) -> int | None:
+        """The number of instances of the parameters; raises ShapeError unless x fits this layer and them."""
         self.check_input(x)
         count = self.instances(params)
         if count is not None and x.ndim == 4 and len(x) != count:
             raise ShapeError(f"x: {len(x)} instances must be {count}, as many as the parameters have")
+        return count
+
+    def drive(self, params: Params, x: Tensor) -> Tensor:
+        """Current gain W x_t + bias of all steps, [T, B, N], or [K, T, B, N] if a parameter has an instance axis."""
+        count = self.check(params, x)
         u = eager.input_current(x, self.effective(params, "weight"), params.get("bias"))
         return u.expand(count, *u.shape) if count is not None and u.ndim == 3 else u
 
@@ -196,17 +201,21 @@ class SpikingLayer(Layer):
         """One step of the equations on constants c (see `neurons.constants`); the result has the spikes in `.o`."""
         return neurons.spiking_step(u, state, c, self.dynamics)
 
-    def run(self, params: Params, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:  # noqa: ANN401 (a neuron's own state)
+    def run(self, params: Params, x: Tensor, state: Any = None, *, engine: str = "auto") -> tuple[Tensor, Any]:  # noqa: ANN401 (a neuron's own state)
         """The pure form: spikes of these parameters.
 
         Args:
             params: Parameters by name, each nominal in shape or with a leading instance axis.
             x: Input currents or spikes, [T, B, I] or [K, T, B, I].
             state: State to go on from, as returned; None starts a sample.
+            engine: "auto", "numba" or "eager", see `engines.choice`.
 
         Returns:
             Spikes [T, B, N] or [K, T, B, N], and the state after the last step.
         """
+        if choice.fused(engine, [self], params.values(), x, state):
+            self.check(params, x)
+            return choice.run_layer(self, params, x, state)
         u = self.drive(params, x)
         current = (*WEIGHTS, "bias", "gain")
         c = neurons.constants({n: p for n, p in params.items() if n not in current}, self.dynamics)

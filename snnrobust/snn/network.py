@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from snnrobust.errors import ConfigError, ShapeError, unknown
+from snnrobust.snn.engines import choice
 from snnrobust.snn.layers import NEURONS, Params, SpikingLayer
-from snnrobust.snn.readouts import LI, READOUTS, MeanRate
+from snnrobust.snn.readouts import LI, READOUTS, MeanRate, check_lengths, decoded
 from snnrobust.snn.specs import ParameterSpec
 from snnrobust.snn.surrogates import Surrogate
 
@@ -34,14 +35,17 @@ class Network(nn.Module):
 
     Args:
         layers: At least one `SpikingLayer` and then one readout, `LI` or `MeanRate`, of fitting sizes.
+        engine: What runs it: "numba", the fused engine on the CPU; "eager", plain torch on any device; "auto", numba
+            where it can. It is no part of the network's identity.
 
     Raises:
         ConfigError: If the stack is empty, or does not end in a readout.
         ShapeError: If two neighbours' sizes do not fit.
     """
 
-    def __init__(self, layers: Sequence[SpikingLayer | LI | MeanRate]) -> None:
+    def __init__(self, layers: Sequence[SpikingLayer | LI | MeanRate], *, engine: str = "auto") -> None:
         super().__init__()
+        self.engine = choice.checked(engine)
         if len(layers) < 2 or not isinstance(layers[-1], LI | MeanRate):
             raise ConfigError(
                 "layers: a network needs at least one spiking layer and ends in one readout (LI, MeanRate)"
@@ -78,6 +82,7 @@ class Network(nn.Module):
         decode: str = "mean",
         fan_in: int | None = None,
         seed: int = 0,
+        engine: str = "auto",
         **values: Any,  # noqa: ANN401 (the neuron's keywords)
     ) -> Network:
         """A recurrent network: one or several recurrent layers of spiking neurons and a readout.
@@ -97,6 +102,7 @@ class Network(nn.Module):
             fan_in: Connections that each hidden neuron keeps, of its layer's inputs and neurons together; None keeps
                 all. The readout is not limited.
             seed: Seed of the connections and the initial weights.
+            engine: "auto", "numba" or "eager", see `Network`.
             **values: Further keywords of the neuron (v_th, reset, refractory, ...).
         """
         if neuron not in NEURONS:
@@ -128,7 +134,7 @@ class Network(nn.Module):
             layers.append(LI(sizes[-1], outputs, dt=dt, tau_mem=tau_out, decode=decode, seed=last))
         else:
             layers.append(MeanRate(sizes[-1], outputs, seed=last))
-        return cls(layers)
+        return cls(layers, engine=engine)
 
     @property
     def spiking(self) -> dict[str, SpikingLayer]:
@@ -154,13 +160,25 @@ class Network(nn.Module):
 
     def record(self, params: Params, x: Tensor, lengths: Tensor | None = None) -> Recording:
         """As `run`, with every layer's spikes."""
-        self._check_names(params)
-        parts = _by_layer(params)
-        spikes: dict[str, Tensor] = {}
+        parts = self._parts(params)
+        if self._fused(params, x):
+            self._check(parts, x, lengths)
+            logits, spikes = choice.run_network(self.spiking, self.readout, parts, x, lengths, spikes=True)
+            return Recording(logits, spikes)
+        spikes = {}
         for name, layer in self.spiking.items():
-            x, _ = layer.run(parts[name], x)
+            x, _ = layer.run(parts[name], x, engine=self.engine)
             spikes[name] = x
         return Recording(self.readout.run(parts["readout"], x, lengths), spikes)
+
+    def rates(self, params: Params, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """As `run`, with every layer's mean spikes a step over the valid steps, [B, N] or [K, B, N] by layer."""
+        parts = self._parts(params)
+        if self._fused(params, x):
+            self._check(parts, x, lengths)
+            return choice.run_network(self.spiking, self.readout, parts, x, lengths, rates=True)
+        logits, spikes = self.record(params, x, lengths)
+        return logits, {name: decoded(own, lengths, "mean") for name, own in spikes.items()}
 
     def run(self, params: Params, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Logits as a pure function of the parameters.
@@ -177,7 +195,29 @@ class Network(nn.Module):
             ConfigError: If a parameter is missing or unknown.
             ShapeError: If shapes do not fit, instances disagree on their number, or a length is not in 1 .. T.
         """
+        parts = self._parts(params)
+        if self._fused(params, x):
+            self._check(parts, x, lengths)
+            return choice.run_network(self.spiking, self.readout, parts, x, lengths)[0]
         return self.record(params, x, lengths).logits
+
+    def _fused(self, params: Params, x: Tensor) -> bool:
+        return choice.fused(self.engine, [*self.spiking.values(), self.readout], params.values(), x)
+
+    def _check(self, parts: Mapping[str, Params], x: Tensor, lengths: Tensor | None) -> None:
+        """What the layers check one by one, before any of them runs."""
+        layers = {**self.spiking, "readout": self.readout}
+        next(iter(layers.values())).check(parts[next(iter(layers))], x)
+        counts = {name: layer.instances(parts[name]) for name, layer in layers.items()}
+        found = {count for count in counts.values() if count is not None} | ({len(x)} if x.ndim == 4 else set())
+        if len(found) > 1:
+            raise ShapeError(f"instances: layers disagree on their number: {counts}")
+        if lengths is not None:
+            check_lengths(lengths, x.shape[-3], x.shape[-2])
+
+    def _parts(self, params: Params) -> dict[str, dict[str, Tensor]]:
+        self._check_names(params)
+        return _by_layer(params)
 
     def _check_names(self, params: Params) -> None:
         known = self.nominal().keys()

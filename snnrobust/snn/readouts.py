@@ -106,7 +106,10 @@ class MeanRate(Layer):
 
     def run(self, params: Params, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Logits [B, O] or [K, B, O] of spikes x."""
-        rate = decoded(x, lengths, "mean")
+        return self.of_rate(params, decoded(x, lengths, "mean"))
+
+    def of_rate(self, params: Params, rate: Tensor) -> Tensor:
+        """Logits of mean rates [B, I] or [K, B, I]."""
         return self.drive(params, rate.unsqueeze(-3)).squeeze(-3)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -133,15 +136,20 @@ def valid_steps(lengths: Tensor, steps: int) -> Tensor:
     return torch.arange(steps, device=lengths.device).unsqueeze(-1) < lengths
 
 
+def check_lengths(lengths: Tensor, steps: int, batch: int) -> None:
+    """Raise ShapeError unless these are valid steps of a batch."""
+    if lengths.shape != (batch,):
+        raise ShapeError(f"lengths: shape {tuple(lengths.shape)} must be ({batch},)")
+    shortest, longest = int(lengths.min()), int(lengths.max())
+    if shortest < 1 or longest > steps:
+        raise ShapeError(f"lengths: {shortest} .. {longest} must be 1 .. {steps}, the number of steps")
+
+
 def decoded(v: Tensor, lengths: Tensor | None, how: str) -> Tensor:
     """The mean, max or last value over the valid steps of v [.., T, B, O]: [.., B, O]."""
     if lengths is None:
         return v.mean(-3) if how == "mean" else v.amax(-3) if how == "max" else v[..., -1, :, :]
-    if lengths.shape != v.shape[-2:-1]:
-        raise ShapeError(f"lengths: shape {tuple(lengths.shape)} must be ({v.shape[-2]},)")
-    shortest, longest = int(lengths.min()), int(lengths.max())
-    if shortest < 1 or longest > v.shape[-3]:
-        raise ShapeError(f"lengths: {shortest} .. {longest} must be 1 .. {v.shape[-3]}, the number of steps")
+    check_lengths(lengths, v.shape[-3], v.shape[-2])
     valid = valid_steps(lengths, v.shape[-3]).unsqueeze(-1)
     if how == "mean":
         return v.masked_fill(~valid, 0).sum(-3) / lengths.unsqueeze(-1)

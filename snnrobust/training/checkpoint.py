@@ -146,7 +146,7 @@ class TrainingFile:
             "status": status,
             "label": self.label,
             "config": json.dumps(self.config, sort_keys=True),
-            "engine": "eager",
+            "engine": "auto",
             "threads": torch.get_num_threads(),
             "torch_version": str(torch.__version__),
         }

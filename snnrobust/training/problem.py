@@ -13,7 +13,6 @@ from torch import Tensor
 from snnrobust.errors import ConfigError
 from snnrobust.hardware.chip import Deployable
 from snnrobust.snn.network import Network
-from snnrobust.snn.readouts import decoded
 
 Params = Mapping[str, Tensor]
 
@@ -98,10 +97,9 @@ class Problem:
         if self.firing_rate is None or not isinstance(self.net, Network):
             logits = self.logits(params, batch)
             return self.cross_entropy(logits, batch.y), logits
-        logits, spikes = self.net.record(params, batch.x, batch.lengths)
+        logits, rates = self.net.rates(params, batch.x, batch.lengths)
         loss = self.cross_entropy(logits, batch.y)
-        for layer in spikes.values():
-            rate = decoded(layer, batch.lengths, "mean")
+        for rate in rates.values():
             loss = loss + self.firing_rate.weight * ((rate - self.firing_rate.target) ** 2).sum()
         return loss, logits
 

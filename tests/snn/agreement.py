@@ -28,7 +28,7 @@ def eager(layer: SpikingLayer, x: Tensor, cotangent: Tensor) -> Result:
     """The reference: the layer's own pure form and autograd."""
     leaves = {name: p.detach().clone().requires_grad_() for name, p in layer.nominal().items()}
     x = x.detach().clone().requires_grad_()
-    spikes, _ = layer.run(leaves, x)
+    spikes, _ = layer.run(leaves, x, engine="eager")
     wanted = {**leaves, "x": x}
     found = torch.autograd.grad((spikes * cotangent).sum(), list(wanted.values()), materialize_grads=True)
     return spikes.detach(), dict(zip(wanted, found, strict=True))

@@ -156,7 +156,7 @@ main()
 
 
 def command(path):
-    words = "train --hidden 6 --epochs 10 --batch-size 110 --objective adversarial --attack-steps 1 --seed 3 -o"
+    words = "train --hidden 6 --epochs 80 --batch-size 110 --objective adversarial --attack-steps 1 --seed 3 -o"
     return [sys.executable, "-c", TRAIN, *words.split(), str(path)]
 
 

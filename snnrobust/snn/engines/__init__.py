@@ -1,1 +1,1 @@
-"""Engines: the time loop. `eager` is plain torch, runs on any device, and is the definition."""
+"""Engines: `eager` is plain torch, on any device, and the definition; the fused one is compiled for the CPU."""

@@ -1,0 +1,144 @@
+"""Which engine runs a network, and how layers are handed to the fused one.
+
+"eager" is plain torch and the definition of every engine. "numba" is the fused engine for the CPU; "auto" takes it
+where it can and eager elsewhere: on other devices, for neurons with a step of their own, under torch's function
+transforms. numba itself is loaded at the first use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from snnrobust.errors import ConfigError, unknown
+from snnrobust.snn import neurons
+from snnrobust.snn.neurons import State
+from snnrobust.snn.specs import WEIGHTS
+
+if TYPE_CHECKING:
+    from snnrobust.snn.engines.stack import Part
+    from snnrobust.snn.layers import Layer, SpikingLayer
+    from snnrobust.snn.readouts import LI, MeanRate
+
+ENGINES = ("auto", "numba", "eager")
+Params = Mapping[str, Tensor]
+
+
+def checked(engine: str) -> str:
+    """The engine's name.
+
+    Raises:
+        ConfigError: If there is no such engine.
+    """
+    if engine not in ENGINES:
+        raise ConfigError(unknown("engine", engine, ENGINES))
+    return engine
+
+
+def fused(engine: str, layers: Sequence[Any], params: Iterable[Tensor], x: Tensor, state: Any = None) -> bool:  # noqa: ANN401 (a neuron's own state)
+    """Whether the fused engine runs these layers on these tensors.
+
+    Raises:
+        ConfigError: If the engine is "numba" and cannot.
+    """
+    if checked(engine) == "eager":
+        return False
+    why = _obstacle(layers, [*params, x], state)
+    if why and engine == "numba":
+        raise ConfigError(f"engine: numba {why}; allowed here: eager, auto")
+    return not why
+
+
+def _obstacle(layers: Sequence[Any], tensors: Sequence[Tensor], state: Any) -> str | None:  # noqa: ANN401
+    from snnrobust.snn.layers import SpikingLayer
+
+    for layer in layers:
+        own = isinstance(layer, SpikingLayer) and (
+            type(layer).step is not SpikingLayer.step or type(layer).start is not SpikingLayer.start
+        )
+        if own:
+            return f"does not know the neurons of {type(layer).__name__}, which have equations of their own"
+    kinds = {(t.device.type, t.dtype) for t in tensors}
+    if len(kinds) > 1 or not kinds <= {("cpu", torch.float32), ("cpu", torch.float64)}:
+        return f"runs on the CPU in float32 or float64, not on {sorted(f'{d} {t}' for d, t in kinds)}"
+    if torch._C._are_functorch_transforms_active() or torch.compiler.is_compiling():
+        return "cannot be transformed by torch.func or compiled"
+    if state is not None and not (isinstance(state, State) and bool(((state.o == 0) | (state.o == 1)).all())):
+        return "goes on only from a `State` whose spikes are 0 or 1"
+    return None
+
+
+def part_of(layer: Layer, params: Params) -> Part:
+    """A layer's tensors and kind for the fused engine; everything in it is differentiable in params."""
+    from snnrobust.snn.engines.fused import Kind
+    from snnrobust.snn.engines.stack import Part
+
+    dynamics: Any = layer.dynamics
+    current = (*WEIGHTS, "bias", "gain")
+    shaped = neurons.constants({n: p for n, p in params.items() if n not in current}, dynamics)
+    constants = {n: c if c.ndim == 1 else c.squeeze(-2) for n, c in shaped.items()}
+    constants["bias"] = params["bias"]
+    surrogate = dynamics.surrogate
+    kind = Kind(
+        neurons=layer.neurons,
+        soft=dynamics.reset == "soft",
+        attached=not dynamics.detach_reset,
+        surrogate=surrogate.shape,
+        slope=surrogate.slope,
+        dampening=surrogate.dampening,
+        relative=surrogate.scale == "threshold",
+        readout=getattr(layer, "decode", None),
+    )
+    recurrent = layer.effective(params, "recurrent_weight") if "recurrent_weight" in params else None
+    return Part(kind, layer.effective(params, "weight"), recurrent, constants)
+
+
+def run_layer(layer: SpikingLayer, params: Params, x: Tensor, state: State | None) -> tuple[Tensor, State]:
+    """Spikes and last state of one layer."""
+    from snnrobust.snn.engines.stack import run_stack
+
+    part = part_of(layer, params)
+    initial = None if state is None else _rows(state)
+    found = run_stack([part], x, initial=initial, spikes=True, final=True)
+    assert found.final is not None
+    i, v, b, o, wait = found.final.unbind(-3)
+    has = part.constants
+    return found.spikes[0], State(
+        v, i if "a_syn" in has else None, b if "a_adapt" in has else None, o, wait if "refractory" in has else None
+    )
+
+
+def run_network(
+    spiking: Mapping[str, SpikingLayer],
+    readout: LI | MeanRate,
+    params: Mapping[str, Params],
+    x: Tensor,
+    lengths: Tensor | None,
+    *,
+    rates: bool = False,
+    spikes: bool = False,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Logits, and the mean rates or spikes of every layer by name."""
+    from snnrobust.snn.engines.stack import run_stack
+    from snnrobust.snn.readouts import LI
+
+    parts = [part_of(layer, params[name]) for name, layer in spiking.items()]
+    if isinstance(readout, LI):
+        parts.append(part_of(readout, params["readout"]))
+        found = run_stack(parts, x, lengths=lengths, rates=rates, spikes=spikes)
+        assert found.logits is not None
+        logits = found.logits
+    else:
+        found = run_stack(parts, x, lengths=lengths, rates=True, spikes=spikes)
+        logits = readout.of_rate(params["readout"], found.rates[-1])
+    return logits, dict(zip(spiking, found.spikes if spikes else found.rates if rates else (), strict=False))
+
+
+def _rows(state: State) -> Tensor:
+    """A state as rows [5, B, N] or [K, 5, B, N]."""
+    zero = torch.zeros_like(state.v)
+    rows = (state.i, state.v, state.b, state.o, state.wait)
+    return torch.stack([zero if row is None else row.expand_as(zero) for row in rows], dim=-3)

@@ -1,0 +1,277 @@
+"""The fused time loop: one job is one instance and a group of samples, whose state stays in the cache.
+
+A spike adds one row of recurrent weights, so a step costs what the network fires. Where most sources are active,
+rows are read once for the whole group instead; both ways add the same terms in the same order. Equations and their
+order of operations are those of `snnrobust.snn.neurons`, but that the synaptic current takes the bias, the inputs and
+the spikes one by one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from snnrobust.compiled import kernel
+from snnrobust.snn.engines.layout import (
+    A_ADAPT,
+    A_MEM,
+    A_SYN,
+    ADAPTATION,
+    ADAPTED,
+    ADAPTIVE,
+    BIAS,
+    MAX,
+    MEAN,
+    NEURONS,
+    POTENTIAL,
+    READOUT,
+    REFRACTORY,
+    REFRACTS,
+    SOFT,
+    SPIKES,
+    STATE_ROWS,
+    THRESHOLD,
+    V_LEAK,
+    V_RESET,
+    V_TH,
+    WAIT,
+    ZERO,
+)
+from snnrobust.snn.engines.rows import MASK, add_product, add_rows, add_scaled_rows, fired, lowest_bit, scatter
+
+
+@kernel
+def membrane(current, state, count, c, n, bias):
+    """Synapse and membrane without spikes; a layer without a synapse has a_syn = 1. The next bias is added at once."""
+    for g in range(count):
+        for h in range(n):
+            i, v = current[g, h], state[g, POTENTIAL, h]
+            state[g, POTENTIAL, h] = v + c[A_MEM, h] * ((c[V_LEAK, h] - v) + i)
+            current[g, h] = (i - c[A_SYN, h] * i) + c[bias, h]
+
+
+@kernel
+def adapt(state, count, c, n):
+    """b <- b + a (o - b); the row `THRESHOLD` is v_th + adaptation b."""
+    for g in range(count):
+        for h in range(n):
+            b = state[g, ADAPTED, h]
+            b = b + c[A_ADAPT, h] * (state[g, SPIKES, h] - b)
+            state[g, ADAPTED, h] = b
+            state[g, THRESHOLD, h] = c[V_TH, h] + c[ADAPTATION, h] * b
+
+
+@kernel
+def spikes_of_rows(state, count, c, n, refracts):
+    """The row `SPIKES`, [v > threshold] and 0 while refractory."""
+    zero, one = state.dtype.type(0), state.dtype.type(1)  # an integer would make double precision of single
+    for g in range(count):
+        for h in range(n):
+            state[g, SPIKES, h] = one if state[g, POTENTIAL, h] > state[g, THRESHOLD, h] else zero
+        if refracts:
+            for h in range(n):
+                o = state[g, SPIKES, h] if state[g, WAIT, h] <= zero else zero
+                state[g, WAIT, h] = c[REFRACTORY, h] if o > zero else state[g, WAIT, h] - one
+                state[g, SPIKES, h] = o
+
+
+@kernel
+def collect(state, count, row, c, threshold, hard, k, first, t, source, start):
+    """Append the indices where a row of the state is above one of the constants; a hard reset sets v there."""
+    places = c.shape[1]
+    for g in range(count):
+        e = start[k, first + g, t + 1]
+        for h0 in range(0, places, MASK):
+            word = fired(state, (g * STATE_ROWS + row) * places + h0, c, threshold * places + h0)
+            while word != 0:
+                h = h0 + lowest_bit(word)
+                source[k, first + g, e] = h
+                if hard:
+                    state[g, POTENTIAL, h] = c[V_RESET, h]
+                word &= word - np.uint64(1)
+                e += 1
+        start[k, first + g, t + 2] = e
+
+
+@kernel
+def add_spikes(current, count, weight, source, start, k, first, t, dense, limit):
+    """Add the weight rows of the spikes in segment t of each sample's list."""
+    total = 0
+    for g in range(count):
+        total += start[k, first + g, t + 1] - start[k, first + g, t]
+    if count > 1 and total > limit * count * weight.shape[0]:
+        for g in range(count):
+            own = start[k, first + g]
+            scatter(dense[g], weight.shape[0], source[k, first + g], own[t], own[t + 1])
+        add_product(current, count, weight, weight.shape[1], dense, weight.shape[0])
+        return
+    for g in range(count):
+        b = first + g
+        add_rows(current, g, weight, weight.shape[1], source, k, b, start[k, b, t], start[k, b, t + 1])
+
+
+@kernel
+def begin(current, state, count, c, k, first, initial, source, start):
+    """State before the first step: at rest, or `initial` [K, 5, B, N] if it is not empty."""
+    for g in range(count):
+        s, sample = state[g], first + g
+        s[:] = 0
+        s[THRESHOLD] = c[V_TH]
+        s[POTENTIAL] = c[V_LEAK]
+        current[g] = c[BIAS]
+        e = 0
+        if initial.shape[0] > 0:
+            given = initial[k % initial.shape[0]]
+            for h in range(given.shape[2]):
+                current[g, h] = given[0, sample, h] + c[BIAS, h]
+                for r in (POTENTIAL, ADAPTED, SPIKES, WAIT):
+                    s[r, h] = given[r, sample, h]
+                if given[SPIKES, sample, h] != 0:
+                    source[k, sample, e] = h
+                    e += 1
+        start[k, sample, 0], start[k, sample, 1] = 0, e
+
+
+@kernel
+def keep(state, count, row, n, k, first, t, rows):
+    """Note a row of each sample's state in rows [K, B, T, width]."""
+    for g in range(count):
+        for h in range(n):
+            rows[k, first + g, t, h] = state[g, row, h]
+
+
+@kernel
+def keep_current(current, count, n, k, first, t, rows):
+    """Note each sample's synaptic current."""
+    for g in range(count):
+        for h in range(n):
+            rows[k, first + g, t, h] = current[g, h]
+
+
+@kernel
+def decode(state, count, n, t, k, first, lengths, how, result):
+    """Take v of step t into the mean, maximum or last value over the valid steps."""
+    for g in range(count):
+        sample, length = first + g, lengths[first + g]
+        if t >= length:
+            continue
+        if how == MEAN:
+            for h in range(n):
+                result[k, sample, h] += state[g, POTENTIAL, h]
+        elif how == MAX and t > 0:
+            for h in range(n):
+                result[k, sample, h] = max(result[k, sample, h], state[g, POTENTIAL, h])
+        elif how == MAX or t == length - 1:
+            for h in range(n):
+                result[k, sample, h] = state[g, POTENTIAL, h]
+
+
+@kernel
+def step(current, state, count, c, n, t, steps, k, first, flags, source, start, lengths, logits, tape):
+    """One step of a group's neurons, given their currents; new spikes are segment t + 1 of each sample's list."""
+    potentials, currents, adapted, quiet = tape
+    if currents.shape[0] > 0:
+        keep_current(current, count, n, k, first, t, currents)
+    if flags[ADAPTIVE]:
+        adapt(state, count, c, n)
+        if adapted.shape[0] > 0:
+            keep(state, count, ADAPTED, n, k, first, t, adapted)
+    membrane(current, state, count, c, n, ZERO if t == steps - 1 else BIAS)
+    if flags[SOFT]:
+        for g in range(count):
+            for h in range(n):
+                state[g, POTENTIAL, h] -= state[g, THRESHOLD, h] * state[g, SPIKES, h]
+    if potentials.shape[0] > 0:
+        keep(state, count, POTENTIAL, n, k, first, t, potentials)
+    if quiet.shape[0] > 0:
+        keep(state, count, WAIT, n, k, first, t, quiet)
+    if flags[READOUT]:
+        decode(state, count, n, t, k, first, lengths, flags[READOUT], logits)
+    elif flags[SOFT] or flags[ADAPTIVE] or flags[REFRACTS]:
+        spikes_of_rows(state, count, c, n, flags[REFRACTS])
+        collect(state, count, SPIKES, c, ZERO, not flags[SOFT], k, first, t, source, start)
+    else:
+        collect(state, count, POTENTIAL, c, V_TH, True, k, first, t, source, start)
+
+
+@kernel
+def finish(current, s, flags, steps, k, sample, own, own_start, length, logits, rates, spikes, final):
+    """Means, dense spikes and the last state of one sample, where they are wanted."""
+    start, source, neurons = own_start[k, sample], own[k, sample], flags[NEURONS]
+    if flags[READOUT] == MEAN:
+        for h in range(neurons):
+            logits[k, sample, h] /= length
+    if rates.shape[0] > 0:
+        for e in range(start[1], start[length + 1]):
+            rates[k, sample, source[e]] += 1
+        for h in range(neurons):
+            rates[k, sample, h] /= length
+    if spikes.shape[0] > 0:
+        for t in range(steps):
+            for e in range(start[t + 1], start[t + 2]):
+                spikes[k, t, sample, source[e]] = 1
+    if final.shape[0] > 0:
+        if flags[READOUT] == 0:
+            scatter(s[SPIKES], s.shape[1], source, start[steps], start[steps + 1])
+        for h in range(neurons):
+            final[k, 0, sample, h] = current[h]
+            for r in (POTENTIAL, ADAPTED, SPIKES, WAIT):
+                final[k, r, sample, h] = s[r, h]
+
+
+@kernel
+def forward(first_job, last_job, group, flags, parameters, inputs, below, own, results, tape, initial, lengths, limits):
+    """One layer over all steps; job = one instance and one group of samples. Empty arrays are what nobody wants.
+
+    Args:
+        first_job: First job.
+        last_job: After the last job.
+        group: Samples that a job runs side by side.
+        flags: What the layer is, see `layout`.
+        parameters: weight [K, I, width], recurrent [K, N or 0, width], constants [K, rows, capacity]; an array with one
+            instance serves all.
+        inputs: x [K, T, B, I] dense, or of 0 steps; then the sources, factors and first indices of `nonzeros`.
+        below: Spikes of the layer below instead of inputs: lists [K, B, T N] and starts [K, B, T + 2], or empty.
+        own: This layer's, to be written.
+        results: logits [K, B, width], rates [K, B, N], spikes [K, T, B, N], final state [K, 5, B, N].
+        tape: v before the reset, i, b, refractory steps left, [K, B, T, width] each.
+        initial: State [K, 5, B, N].
+        lengths: Valid steps [B].
+        limits: Shares of active sources from which on the dense path is faster: of inputs and of own spikes.
+    """
+    weights, recurrents, constants = parameters
+    x, source, factor, row_start = inputs
+    below_source, below_start = below
+    own_source, own_start = own
+    logits, rates, spikes, final = results
+    n, batch, steps = weights.shape[2], lengths.shape[0], own_start.shape[2] - 2
+    groups = (batch + group - 1) // group
+    current = np.empty((group, constants.shape[2]), weights.dtype)
+    state = np.empty((group, STATE_ROWS, constants.shape[2]), weights.dtype)
+    dense = np.empty((group, max(weights.shape[1], n)), weights.dtype)
+    for job in range(first_job, last_job):
+        k, first = job // groups, job % groups * group
+        count = min(group, batch - first)
+        weight, c = weights[k % weights.shape[0]], constants[k % constants.shape[0]]
+        recurrent = recurrents[k % recurrents.shape[0]]
+        begin(current, state, count, c, k, first, initial, own_source, own_start)
+        for t in range(steps):
+            if below_start.shape[0] > 0:
+                add_spikes(current, count, weight, below_source, below_start, k, first, t + 1, dense, limits[0])
+            elif x.shape[1] > 0:
+                values = x[k % x.shape[0], t, first : first + count]
+                add_product(current, count, weight, n, values, weight.shape[0])
+            else:
+                for g in range(count):
+                    row = t * batch + first + g
+                    add_scaled_rows(current, g, weight, n, source, factor, row_start[row], row_start[row + 1])
+            if recurrent.shape[0] > 0:
+                add_spikes(current, count, recurrent, own_source, own_start, k, first, t, dense, limits[1])
+            step(
+                current, state, count, c, n, t, steps, k, first, flags, own_source, own_start, lengths, logits, tape
+            )  # fmt: skip
+        for g in range(count):
+            sample = first + g
+            finish(
+                current[g], state[g], flags, steps, k, sample, own_source, own_start, lengths[sample],
+                logits, rates, spikes, final,
+            )  # fmt: skip
