@@ -37,7 +37,7 @@ from snnrobust.snn.engines.layout import (
     V_RESET,
     V_TH,
 )
-from snnrobust.snn.engines.rows import add_outer, add_product, add_scaled_to_rows, add_to_rows, scatter
+from snnrobust.snn.engines.rows import add_outer, add_product, add_scaled_to_rows, add_to_rows, scatter, scratch
 
 # Rows of a sample's gradients and scratch [rows, width].
 GV, GB, CARRY, R, F, THRESHOLD, NOW, BEFORE, EARLIER = range(9)
@@ -246,8 +246,8 @@ def backward(first_job, last_job, chunks, flags, simple, numbers, parameters, in
     glogits, logits, grates, gspikes, gfinal = given
     n, steps, batch = tape[0].shape[3], tape[0].shape[2], lengths.shape[0]
     most, neurons = (batch + chunks - 1) // chunks, flags[NEURONS]
-    g = np.empty((most, ROWS, n), tape[0].dtype)
-    gi, go = np.empty((most, n), tape[0].dtype), np.empty((most, n), tape[0].dtype)
+    g = scratch(most * ROWS, n, constants).reshape((most, ROWS, n))
+    gi, go = scratch(most, n, constants), scratch(most, n, constants)
     zeros = np.zeros(n, tape[0].dtype)
     for job in range(first_job, last_job):
         k, chunk = job // chunks, job % chunks

@@ -36,7 +36,7 @@ from snnrobust.snn.engines.layout import (
     WAIT,
     ZERO,
 )
-from snnrobust.snn.engines.rows import MASK, add_product, add_rows, add_scaled_rows, fired, lowest_bit, scatter
+from snnrobust.snn.engines.rows import MASK, add_product, add_rows, add_scaled_rows, fired, lowest_bit, scatter, scratch
 
 
 @kernel
@@ -245,8 +245,9 @@ def forward(first_job, last_job, group, flags, parameters, inputs, below, own, r
     logits, rates, spikes, final = results
     n, batch, steps = weights.shape[2], lengths.shape[0], own_start.shape[2] - 2
     groups = (batch + group - 1) // group
-    current = np.empty((group, constants.shape[2]), weights.dtype)
-    state = np.empty((group, STATE_ROWS, constants.shape[2]), weights.dtype)
+    places = constants.shape[2]
+    current = scratch(group, places, constants)
+    state = scratch(group * STATE_ROWS, places, constants).reshape((group, STATE_ROWS, places))
     dense = np.empty((group, max(weights.shape[1], n)), weights.dtype)
     for job in range(first_job, last_job):
         k, first = job // groups, job % groups * group

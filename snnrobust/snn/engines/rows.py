@@ -49,6 +49,14 @@ def lowest_bit(context, word):
     return types.int64(types.uint64), generate
 
 
+@kernel
+def scratch(rows, width, like):
+    """An array [rows, width] of like's type that starts at a cache line, with the values that happen to be there."""
+    memory = np.empty(rows * width + 16, like.dtype)
+    first = -memory.ctypes.data % 64 // like.itemsize
+    return memory[first : first + rows * width].reshape((rows, width))
+
+
 # Rows are indexed, never taken out as views: counting a view's references costs as much as adding a row.
 
 

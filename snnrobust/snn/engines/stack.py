@@ -15,7 +15,8 @@ from snnrobust.snn.engines.fused import Inputs, Kind, Spikes, Tape, Workspace, b
 from snnrobust.snn.engines.layout import CONSTANTS
 
 STATE = ("i", "v", "b", "o", "wait")
-_BLOCK_BYTES = 64_000_000
+_BLOCK_BYTES = 20_000_000
+"""Spike lists of a block of instances may take this much: the next block finds them in memory that is in use."""
 
 
 class Part(NamedTuple):
