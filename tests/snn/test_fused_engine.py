@@ -16,7 +16,7 @@ from snnrobust import compiled
 from snnrobust.errors import ConfigError
 from snnrobust.snn import ALIF, LI, LIF, MeanRate, Network, SpikingLayer, Surrogate
 from snnrobust.snn.engines import fused as engine
-from snnrobust.snn.engines.fused import Inputs, Workspace, by_source, chunks_of, tree_sum
+from snnrobust.snn.engines.fused import Inputs, Lease, Workspace, by_source, chunks_of, tree_sum
 
 MANY = settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 
@@ -270,6 +270,22 @@ def test_blocks_of_instances_change_nothing(monkeypatch):
     assert torch.equal(whole.logits, parts.logits)
     assert torch.equal(whole.spikes["layer0"], parts.spikes["layer0"])
     assert torch.equal(several.logits[6], seventh.logits)
+
+
+def test_memory_is_lent_to_one_at_a_time():
+    first, second = Lease(), Lease()
+    a, b = (lease.empty("a", (1000,), np.float64) for lease in (first, second))
+    assert not np.shares_memory(a, b)
+    assert a.ctypes.data % 64 == 0
+    del second
+    assert np.shares_memory(Lease().empty("a", (10,), np.float32), b)
+    del first, a
+    stack = networks()["stack"]  # the spikes of one layer are read while the next one runs
+    x = 2 * torch.randn(30, 11, 3, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        expected = stack(x)
+        stack.engine = "eager"
+        torch.testing.assert_close(stack(x), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_an_earlier_graph_survives_later_calls():

@@ -1,13 +1,13 @@
 """The fused engine for the CPU: `forward` and `backward` of one layer, as two plain functions on arrays.
 
 It sees per-step constants only: time constants, integrator and gain are chained outside by torch. Everything that a
-graph needs is in its `Tape`, which owns its memory unless a `Workspace` is handed in.
+graph needs is in its `Tape`, which keeps its memory to itself for as long as it lives.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,11 +51,10 @@ class Workspace:
 
     def __init__(self) -> None:
         self._buffers: dict[str, Values] = {}
-        self._parts: dict[int, Workspace] = {}
 
-    def part(self, number: int) -> Workspace:
-        """A workspace of its own for each layer."""
-        return self._parts.setdefault(number, Workspace())
+    def nbytes(self) -> int:
+        """Bytes of all buffers."""
+        return sum(buffer.nbytes for buffer in self._buffers.values())
 
     def empty(self, name: str, shape: tuple[int, ...], dtype: Any) -> Values:  # noqa: ANN401 (a dtype)
         """An array with the values that happen to be there."""
@@ -66,11 +65,30 @@ class Workspace:
         return found
 
 
-class _Fresh:
-    """New memory for every request."""
+class Lease:
+    """A workspace of one's own until this object is gone, when the next lease gets its memory.
+
+    Memory that a process has just got from the system is slow to touch: a training step on new memory takes half as
+    long again. A tape holds its lease, so no graph that is still needed can lose its values.
+    """
+
+    _free: ClassVar[list[Workspace]] = []
+    _most = 8
+    _largest = 128_000_000
+
+    def __init__(self) -> None:
+        try:
+            self._workspace = self._free.pop()
+        except IndexError:
+            self._workspace = Workspace()
+
+    def __del__(self) -> None:
+        if len(self._free) < self._most and self._workspace.nbytes() <= self._largest:
+            self._free.append(self._workspace)
 
     def empty(self, name: str, shape: tuple[int, ...], dtype: Any) -> Values:  # noqa: ANN401 (a dtype)
-        return aligned(shape, dtype)
+        """As `Workspace.empty`."""
+        return self._workspace.empty(name, shape, dtype)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,11 +133,13 @@ class Spikes:
         source: Indices [K, B, T N], int32.
         start: First index of each segment [K, B, T + 2]; segment 0 are the spikes before the first step.
         neurons: Number of neurons N.
+        memory: What lends the arrays.
     """
 
     source: Values
     start: Values
     neurons: int
+    memory: Workspace | Lease = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -177,10 +197,10 @@ class Tape:
     lengths: Values
     logits: Values
     simple: bool
-    memory: Workspace | _Fresh = field(repr=False)
+    memory: Workspace | Lease = field(repr=False)
 
 
-def by_source(weight: Values, memory: Workspace | _Fresh, name: str) -> Values:
+def by_source(weight: Values, memory: Workspace | Lease, name: str) -> Values:
     """Weights (to, from) [N, I] or [K, N, I] as rows of sources [1 or K, I, width], padded with zeros."""
     matrices = weight if weight.ndim == 3 else weight[None]
     count, neurons, inputs = matrices.shape
@@ -229,12 +249,12 @@ def forward(
         want: Which results: rates [K, B, N], spikes [K, T, B, N], final [K, 5, B, N].
         tape: Keep what `backward` needs.
         constant_gradients: Keep what the gradients of constants other than the bias need.
-        memory: Where arrays come from; None makes new ones.
+        memory: Where arrays come from; None leases them.
 
     Returns:
         Results by name (logits of a readout), the spikes, the tape.
     """
-    own_memory = memory or _Fresh()
+    own_memory = memory or Lease()
     dtype, neurons = weight.dtype, kind.neurons
     rows = constant_rows(constants, neurons, dtype)
     n = layout.width(neurons)
@@ -256,6 +276,7 @@ def forward(
         own_memory.empty("own", (count, batch, steps * neurons if spiking else 1), np.int32),
         own_memory.empty("starts", (count, batch, steps + 2), np.int32),
         neurons,
+        own_memory,
     )
     simple = spiking and not (kind.soft or kind.relative or flags[layout.ADAPTIVE] or flags[layout.REFRACTS])
     simple = simple and not constant_gradients

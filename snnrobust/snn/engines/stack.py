@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from snnrobust.snn.engines.fused import Inputs, Kind, Spikes, Tape, Workspace, backward, forward
+from snnrobust.snn.engines.fused import Inputs, Kind, Spikes, Tape, backward, forward
 from snnrobust.snn.engines.layout import CONSTANTS
 
 STATE = ("i", "v", "b", "o", "wait")
@@ -62,7 +62,6 @@ class _Request:
     rates: bool
     spikes: bool
     final: bool
-    memory: Workspace | None = field(default=None)
 
 
 def run_stack(
@@ -150,7 +149,6 @@ def _run(
             kind, weight, recurrent, constants, below, instances=instances, initial=initial if spiking else None,
             lengths=request.lengths, want=frozenset(wanted if spiking else ()), tape=tape,
             constant_gradients=constant_gradients is not None and constant_gradients[n],
-            memory=request.memory if request.memory is None or tape else request.memory.part(n),
         )  # fmt: skip
         if spiking:
             rates += [found["rates"]] * request.rates
@@ -178,7 +176,6 @@ def _without_gradients(
             for a in _run(request, inputs, start, layers, instances=count, constant_gradients=None)[0]
         )
     rows: list[list[Any]] = []
-    reused = _Request(**{**request.__dict__, "memory": Workspace()})
     for first in range(0, count, size):
         block = slice(first, first + size)
         own = [
@@ -187,7 +184,7 @@ def _without_gradients(
         ]
         part = inputs if len(inputs.x) == 1 else inputs.block(block)
         begin = start if start is None or len(start) == 1 else start[block]
-        rows.append(_run(reused, part, begin, own, instances=min(size, count - first), constant_gradients=None)[0])
+        rows.append(_run(request, part, begin, own, instances=min(size, count - first), constant_gradients=None)[0])
     return tuple(torch.from_numpy(np.concatenate(parts)) for parts in zip(*rows, strict=True))
 
 
