@@ -11,7 +11,6 @@ import hashlib
 import os
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -142,15 +141,13 @@ def _writable(folder: Path) -> bool:
 
 
 class _Announcement(event.Listener):
-    """One line before the first compilation of a process, one after each burst of them."""
+    """One line before the first compilation of a process."""
 
-    def __init__(self) -> None:
-        self.started = 0.0
-        self.said = False
+    said = False
 
     def on_start(self, event: event.Event) -> None:
         if not self.said and self._ours(event):
-            self.said, self.started = True, time.monotonic()
+            self.said = True
             print("compiling kernels, once on this machine (up to a minute) ...", file=sys.stderr, flush=True)
 
     def on_end(self, event: event.Event) -> None:

@@ -9,7 +9,7 @@ the gradients of the scalar sum(spikes cotangent); "x" names that of the input.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -24,14 +24,25 @@ TIE = 32 * torch.finfo(torch.float32).eps
 NEURON_STEPS = 25_600
 
 
-def eager(layer: SpikingLayer, x: Tensor, cotangent: Tensor) -> Result:
-    """The reference: the layer's own pure form and autograd."""
-    leaves = {name: p.detach().clone().requires_grad_() for name, p in layer.nominal().items()}
-    x = x.detach().clone().requires_grad_()
-    spikes, _ = layer.run(leaves, x, engine="eager")
-    wanted = {**leaves, "x": x}
-    found = torch.autograd.grad((spikes * cotangent).sum(), list(wanted.values()), materialize_grads=True)
-    return spikes.detach(), dict(zip(wanted, found, strict=True))
+def of_engine(engine: str, trained: Sequence[str] | None = None) -> Implementation:
+    """The layer's own pure form and autograd on an engine, with gradients of all parameters or of some."""
+
+    def run(layer: SpikingLayer, x: Tensor, cotangent: Tensor) -> Result:
+        leaves = {
+            name: p.detach().clone().requires_grad_(trained is None or name in trained)
+            for name, p in layer.nominal().items()
+        }
+        x = x.detach().clone().requires_grad_(trained is None)
+        spikes, _ = layer.run(leaves, x, engine=engine)
+        wanted = {name: p for name, p in {**leaves, "x": x}.items() if p.requires_grad}
+        found = torch.autograd.grad((spikes * cotangent).sum(), list(wanted.values()), materialize_grads=True)
+        return spikes.detach(), dict(zip(wanted, found, strict=True))
+
+    return run
+
+
+eager = of_engine("eager")
+"""The reference."""
 
 
 def gradient_error(reference: dict[str, Tensor], other: dict[str, Tensor]) -> float:

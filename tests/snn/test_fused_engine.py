@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from agreement import Pool, Result, assert_equal
+from agreement import Pool, assert_equal, of_engine
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -16,29 +16,15 @@ from snnrobust import compiled
 from snnrobust.errors import ConfigError
 from snnrobust.snn import ALIF, LI, LIF, MeanRate, Network, SpikingLayer, Surrogate
 from snnrobust.snn.engines import fused as engine
-from snnrobust.snn.engines.fused import Inputs, Lease, Workspace, by_source, chunks_of, tree_sum
+from snnrobust.snn.engines.fused import Inputs, by_source, chunks_of, tree_sum
+from snnrobust.snn.engines.memory import Lease
 
 MANY = settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 
 
-def fused(layer: SpikingLayer, x: Tensor, cotangent: Tensor) -> Result:
-    """Spikes and gradients of the fused engine."""
-    leaves = {name: p.detach().clone().requires_grad_() for name, p in layer.nominal().items()}
-    x = x.detach().clone().requires_grad_()
-    spikes, _ = layer.run(leaves, x, engine="numba")
-    wanted = {**leaves, "x": x}
-    found = torch.autograd.grad((spikes * cotangent).sum(), list(wanted.values()), materialize_grads=True)
-    return spikes.detach(), dict(zip(wanted, found, strict=True))
-
-
-def fused_weights_only(layer: SpikingLayer, x: Tensor, cotangent: Tensor) -> Result:
-    """As `fused`, with gradients of weights and bias alone, for which the engine keeps and does less."""
-    trained = ("weight", "recurrent_weight", "bias")
-    leaves = {name: p.detach().clone().requires_grad_(name in trained) for name, p in layer.nominal().items()}
-    spikes, _ = layer.run(leaves, x, engine="numba")
-    wanted = {name: p for name, p in leaves.items() if p.requires_grad}
-    found = torch.autograd.grad((spikes * cotangent).sum(), list(wanted.values()), materialize_grads=True)
-    return spikes.detach(), dict(zip(wanted, found, strict=True))
+fused = of_engine("numba")
+# Gradients of these alone: the engine keeps and does less for them.
+fused_weights_only = of_engine("numba", trained=("weight", "recurrent_weight", "bias"))
 
 
 @dataclass(frozen=True)
@@ -204,6 +190,19 @@ def test_states_are_handed_on_with_their_gradients():
         assert (numba - eager).abs().max() <= 1e-9 * eager.abs().max().clamp_min(1e-300)
 
 
+@pytest.mark.parametrize("name", ["mean", "max", "last"])
+def test_broken_chips_are_seen(name):
+    net = networks()[name]
+    params = {n: p.detach().clone() for n, p in net.nominal().items()}
+    readout = params["readout.weight"]
+    params["readout.weight"] = torch.stack([readout, torch.full_like(readout, torch.nan)])
+    x = 3 * torch.randn(30, 5, 3, generator=torch.Generator().manual_seed(0))
+    for net.engine in ("eager", "numba"):
+        logits = net.run(params, x)
+        assert logits[0].isfinite().all()
+        assert logits[1].isnan().all()
+
+
 def sample_problem(instances=5, batch=37, neurons=70):
     generator = torch.Generator().manual_seed(2)
     net = Network.recurrent(11, neurons, 3, dt=1e-3, tau_syn=4e-3, engine="numba")
@@ -329,7 +328,7 @@ def test_parts():
     sums = np.arange(8.0).reshape(1, 8, 1)
     assert tree_sum(sums)[0, 0] == 28
     weight = np.random.default_rng(0).normal(size=(3, 37, 70))
-    rows = by_source(weight, Workspace(), "w")
+    rows = by_source(weight, Lease(), "w")
     assert rows.shape == (3, 70, 40)
     assert np.array_equal(rows[:, :, :37], weight.swapaxes(1, 2))
     assert not rows[:, :, 37:].any()

@@ -40,8 +40,8 @@ from snnrobust.snn.engines.layout import (
 from snnrobust.snn.engines.rows import add_outer, add_product, add_scaled_to_rows, add_to_rows, scatter, scratch
 
 # Rows of a sample's gradients and scratch [rows, width].
-GV, GB, CARRY, R, F, THRESHOLD, NOW, BEFORE, EARLIER = range(9)
-ROWS = 9
+GV, GB, CARRY, R, F, THRESHOLD, NOW, BEFORE, EARLIER, ADAPTED_BEFORE = range(10)
+ROWS = 10
 
 
 @kernel
@@ -89,7 +89,7 @@ def through_hard_spikes(g, gi, go, count, c, n, v, k, first, t, flags, numbers, 
 
 
 @kernel
-def through_spikes(g, gi, go, c, n, flags, v, i, b, b_before, wait, floor, gc):
+def through_spikes(g, gi, go, c, n, flags, v, i, b, wait, floor, gc):
     """One step back through any spiking neurons, with the gradients of all constants."""
     zero, one = v.dtype.type(0), v.dtype.type(1)
     hard = not flags[SOFT]
@@ -124,7 +124,7 @@ def through_spikes(g, gi, go, c, n, flags, v, i, b, b_before, wait, floor, gc):
         for h in range(n):
             gc[ADAPTATION, h] += g[R, h] * b[h]
             gb = g[GB, h] + g[R, h] * c[ADAPTATION, h]
-            gc[A_ADAPT, h] += gb * (g[BEFORE, h] - b_before[h])
+            gc[A_ADAPT, h] += gb * (g[BEFORE, h] - g[ADAPTED_BEFORE, h])
             g[CARRY, h] += gb * c[A_ADAPT, h]
             g[GB, h] = gb - c[A_ADAPT, h] * gb
 
@@ -181,6 +181,16 @@ def potential_before(g, c, n, t, v, hard, initial, k, sample):
 
 
 @kernel
+def adaptation_before(g, n, t, b, initial, k, sample):
+    """The row `ADAPTED_BEFORE`: b after the step before, or that of the initial state."""
+    for h in range(n):
+        g[ADAPTED_BEFORE, h] = b[t - 1, h] if t > 0 else 0
+    if t == 0 and initial.shape[0] > 0:
+        for h in range(initial.shape[3]):
+            g[ADAPTED_BEFORE, h] = initial[k % initial.shape[0], 2, sample, h]
+
+
+@kernel
 def step_back(gs, s, gi, go, c, n, t, k, sample, flags, numbers, own, tape, initial, zeros, gc):
     """One step of one sample back through its spiking neurons."""
     potentials, currents, adapted, quiet = tape
@@ -201,16 +211,10 @@ def step_back(gs, s, gi, go, c, n, t, k, sample, flags, numbers, own, tape, init
     scatter(g[NOW], n, source, start[t + 1], start[t + 2])
     scatter(g[BEFORE], n, source, start[t], start[t + 1])
     potential_before(g, c, n, t, v, not flags[SOFT], initial, k, sample)
-    b_before = zeros
-    if adapted.shape[0] > 0 and t > 0:
-        b_before = adapted[k, sample, t - 1]
-    elif adapted.shape[0] > 0 and initial.shape[0] > 0:
-        for h in range(initial.shape[3]):
-            zeros[h] = initial[k % initial.shape[0], 2, sample, h]
+    if adapted.shape[0] > 0:
+        adaptation_before(g, n, t, adapted[k, sample], initial, k, sample)
     wait = quiet[k, sample, t] if quiet.shape[0] > 0 else zeros
-    through_spikes(g, gi, go, c, n, flags, v[t], currents[k, sample, t], b, b_before, wait, numbers[2], gc)
-    if t == 0:
-        zeros[:] = 0
+    through_spikes(g, gi, go, c, n, flags, v[t], currents[k, sample, t], b, wait, numbers[2], gc)
 
 
 @kernel

@@ -159,7 +159,9 @@ def decode(state, count, n, t, k, first, lengths, how, result):
                 result[k, sample, h] += state[g, POTENTIAL, h]
         elif how == MAX and t > 0:
             for h in range(n):
-                result[k, sample, h] = max(result[k, sample, h], state[g, POTENTIAL, h])
+                v = state[g, POTENTIAL, h]
+                if v > result[k, sample, h] or v != v:  # NaN stays, so that it is reported
+                    result[k, sample, h] = v
         elif how == MAX or t == length - 1:
             for h in range(n):
                 result[k, sample, h] = state[g, POTENTIAL, h]

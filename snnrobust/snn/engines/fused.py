@@ -7,7 +7,7 @@ graph needs is in its `Tape`, which keeps its memory to itself for as long as it
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,79 +16,15 @@ from snnrobust.compiled import run_jobs
 from snnrobust.snn.engines import backward as backward_kernels
 from snnrobust.snn.engines import forward as forward_kernels
 from snnrobust.snn.engines import layout
+from snnrobust.snn.engines.memory import Lease, Values, zeros
 from snnrobust.snn.engines.rows import nonzeros, transpose
-
-Values = NDArray[Any]
 
 SPARSE = 0.3
 """Share of non-zero inputs below which they are listed."""
 CACHED_BYTES = 400_000
 """Weights up to this size stay in a core's cache, where a row is cheap wherever it lies."""
-
-
 GROUP = 8
 """Samples that a forward job runs side by side: a weight row read for one may serve all."""
-
-
-def aligned(shape: tuple[int, ...], dtype: Any) -> Values:  # noqa: ANN401 (a dtype)
-    """An array with the values that happen to be there, from a cache line's first byte on: rows are read faster."""
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    memory = np.empty(size + 64, np.uint8)
-    first = -memory.ctypes.data % 64
-    found: Values = memory[first : first + size].view(dtype).reshape(shape)
-    return found
-
-
-def zeros(shape: tuple[int, ...], dtype: Any) -> Values:  # noqa: ANN401 (a dtype)
-    """As `aligned`, with zeros."""
-    found = aligned(shape, dtype)
-    found[...] = 0
-    return found
-
-
-class Workspace:
-    """Buffers that calls hand out again and again; what an earlier call returned is overwritten."""
-
-    def __init__(self) -> None:
-        self._buffers: dict[str, Values] = {}
-
-    def nbytes(self) -> int:
-        """Bytes of all buffers."""
-        return sum(buffer.nbytes for buffer in self._buffers.values())
-
-    def empty(self, name: str, shape: tuple[int, ...], dtype: Any) -> Values:  # noqa: ANN401 (a dtype)
-        """An array with the values that happen to be there."""
-        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-        if name not in self._buffers or self._buffers[name].nbytes < size:
-            self._buffers[name] = aligned((size,), np.uint8)
-        found: Values = self._buffers[name][:size].view(dtype).reshape(shape)
-        return found
-
-
-class Lease:
-    """A workspace of one's own until this object is gone, when the next lease gets its memory.
-
-    Memory that a process has just got from the system is slow to touch: a training step on new memory takes half as
-    long again. A tape holds its lease, so no graph that is still needed can lose its values.
-    """
-
-    _free: ClassVar[list[Workspace]] = []
-    _most = 8
-    _largest = 128_000_000
-
-    def __init__(self) -> None:
-        try:
-            self._workspace = self._free.pop()
-        except IndexError:
-            self._workspace = Workspace()
-
-    def __del__(self) -> None:
-        if len(self._free) < self._most and self._workspace.nbytes() <= self._largest:
-            self._free.append(self._workspace)
-
-    def empty(self, name: str, shape: tuple[int, ...], dtype: Any) -> Values:  # noqa: ANN401 (a dtype)
-        """As `Workspace.empty`."""
-        return self._workspace.empty(name, shape, dtype)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,14 +68,12 @@ class Spikes:
     Attributes:
         source: Indices [K, B, T N], int32.
         start: First index of each segment [K, B, T + 2]; segment 0 are the spikes before the first step.
-        neurons: Number of neurons N.
         memory: What lends the arrays.
     """
 
     source: Values
     start: Values
-    neurons: int
-    memory: Workspace | Lease = field(repr=False)
+    memory: Lease = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -180,7 +114,7 @@ class Inputs:
         return self.x, self.source, self.factor, self.start
 
 
-@dataclass
+@dataclass(frozen=True)
 class Tape:
     """What the backward pass needs of a forward pass."""
 
@@ -197,10 +131,10 @@ class Tape:
     lengths: Values
     logits: Values
     simple: bool
-    memory: Workspace | Lease = field(repr=False)
+    memory: Lease = field(repr=False)
 
 
-def by_source(weight: Values, memory: Workspace | Lease, name: str) -> Values:
+def by_source(weight: Values, memory: Lease, name: str) -> Values:
     """Weights (to, from) [N, I] or [K, N, I] as rows of sources [1 or K, I, width], padded with zeros."""
     matrices = weight if weight.ndim == 3 else weight[None]
     count, neurons, inputs = matrices.shape
@@ -233,7 +167,6 @@ def forward(
     want: frozenset[str] = frozenset(),
     tape: bool = False,
     constant_gradients: bool = True,
-    memory: Workspace | None = None,
 ) -> tuple[dict[str, Values], Spikes, Tape | None]:
     """Run one layer over all steps.
 
@@ -249,17 +182,16 @@ def forward(
         want: Which results: rates [K, B, N], spikes [K, T, B, N], final [K, 5, B, N].
         tape: Keep what `backward` needs.
         constant_gradients: Keep what the gradients of constants other than the bias need.
-        memory: Where arrays come from; None leases them.
 
     Returns:
         Results by name (logits of a readout), the spikes, the tape.
     """
-    own_memory = memory or Lease()
+    memory = Lease()
     dtype, neurons = weight.dtype, kind.neurons
     rows = constant_rows(constants, neurons, dtype)
     n = layout.width(neurons)
-    weights = by_source(weight, own_memory, "weight")
-    recurrents = by_source(recurrent, own_memory, "recurrent") if recurrent is not None else np.empty((1, 0, n), dtype)
+    weights = by_source(weight, memory, "weight")
+    recurrents = by_source(recurrent, memory, "recurrent") if recurrent is not None else np.empty((1, 0, n), dtype)
     flags = kind.flags(adaptive="a_adapt" in constants, refracts="refractory" in constants)
     if isinstance(inputs, Spikes):
         steps, batch, given = inputs.start.shape[2] - 2, inputs.start.shape[1], len(inputs.source)
@@ -273,22 +205,21 @@ def forward(
     state = initial if initial is not None else np.empty((0, 5, batch, neurons), dtype)
     spiking = kind.readout is None
     own = Spikes(
-        own_memory.empty("own", (count, batch, steps * neurons if spiking else 1), np.int32),
-        own_memory.empty("starts", (count, batch, steps + 2), np.int32),
-        neurons,
-        own_memory,
+        memory.empty("own", (count, batch, steps * neurons if spiking else 1), np.int32),
+        memory.empty("starts", (count, batch, steps + 2), np.int32),
+        memory,
     )
     simple = spiking and not (kind.soft or kind.relative or flags[layout.ADAPTIVE] or flags[layout.REFRACTS])
     simple = simple and not constant_gradients
-    shape = (count, batch, steps, n)
-    kept = (
-        tape or False,
-        tape and not simple,
-        tape and bool(flags[layout.ADAPTIVE]),
-        tape and bool(flags[layout.REFRACTS]),
-    )
-    arrays = tuple(
-        own_memory.empty(f"tape{i}", shape if wanted else (0, *shape[1:]), dtype) for i, wanted in enumerate(kept)
+
+    def kept(name: str, wanted: bool) -> Values:
+        return memory.empty(name, (count if wanted else 0, batch, steps, n), dtype)
+
+    arrays = (
+        kept("potential", tape),
+        kept("current", tape and not simple),
+        kept("adapted", tape and bool(flags[layout.ADAPTIVE])),
+        kept("wait", tape and bool(flags[layout.REFRACTS])),
     )
     valid = np.full(batch, steps, np.int64) if lengths is None else lengths.astype(np.int64)
     results = {
@@ -297,12 +228,11 @@ def forward(
         "spikes": np.zeros((count if "spikes" in want else 0, steps, batch, neurons), dtype),
         "final": np.zeros((count if "final" in want else 0, 5, batch, neurons), dtype),
     }
-    group = GROUP
     limits = np.array([_dense_from(weights), _dense_from(recurrents)])
     run_jobs(
         forward_kernels.forward,
-        count * -(-batch // group),
-        group,
+        count * -(-batch // GROUP),
+        GROUP,
         flags,
         (weights, recurrents, rows),
         listed.arrays(),
@@ -318,8 +248,8 @@ def forward(
     if tape:
         nothing = np.empty((0, 0), dtype)
         record = Tape(
-            kind, flags, count, weight, nothing if recurrent is None else recurrent, rows, inputs, own, arrays,  # type: ignore[arg-type]
-            state, valid, results["logits"], simple, own_memory,
+            kind, flags, count, weight, nothing if recurrent is None else recurrent, rows, inputs, own, arrays,
+            state, valid, results["logits"], simple, memory,
         )  # fmt: skip
     return results, own, record
 

@@ -14,9 +14,8 @@ from torch.autograd.function import once_differentiable
 from snnrobust.snn.engines.fused import Inputs, Kind, Spikes, Tape, backward, forward
 from snnrobust.snn.engines.layout import CONSTANTS
 
-STATE = ("i", "v", "b", "o", "wait")
 _BLOCK_BYTES = 20_000_000
-"""Spike lists of a block of instances may take this much: the next block finds them in memory that is in use."""
+"""What the spike lists of a block of instances may take where no gradient is wanted."""
 
 
 class Part(NamedTuple):
@@ -43,7 +42,8 @@ class Results:
         logits: Of the readout [B, O] or [K, B, O], or None.
         rates: Mean rates over the valid steps of each spiking layer [B, N] or [K, B, N], if wanted.
         spikes: Spikes of each spiking layer [T, B, N] or [K, T, B, N], if wanted.
-        final: State rows `STATE` of the last spiking layer after the last step [5, B, N] or [K, 5, B, N], if wanted.
+        final: State rows (i, v, b, spikes, refractory steps left) of the last spiking layer after the last step,
+            [5, B, N] or [K, 5, B, N], if wanted.
     """
 
     logits: Tensor | None
@@ -164,7 +164,7 @@ def _run(
 def _without_gradients(
     request: _Request, x: Tensor, initial: Tensor | None, tensors: Sequence[Tensor]
 ) -> tuple[Tensor, ...]:
-    """In blocks of instances whose spike lists stay small, in one and the same memory."""
+    """In blocks of instances, so that spike lists stay small."""
     layers, inputs = _split(request, tensors), Inputs.of(_array(x))
     start = None if initial is None else _state(initial)
     count = _instances(inputs.x, start, layers)
