@@ -36,7 +36,17 @@ from snnrobust.snn.engines.layout import (
     WAIT,
     ZERO,
 )
-from snnrobust.snn.engines.rows import MASK, add_product, add_rows, add_scaled_rows, fired, lowest_bit, scatter, scratch
+from snnrobust.snn.engines.llvm import LANES
+from snnrobust.snn.engines.neuron_vectors import (
+    MASK,
+    fired,
+    kept_neurons_8,
+    kept_neurons_64,
+    neurons_8,
+    neurons_64,
+)
+from snnrobust.snn.engines.row_vectors import add_rows, add_scaled_rows
+from snnrobust.snn.engines.rows import add_product, append, scatter, scratch
 
 
 @kernel
@@ -75,38 +85,68 @@ def spikes_of_rows(state, count, c, n, refracts):
 
 
 @kernel
-def collect(state, count, row, c, threshold, hard, k, first, t, source, start):
-    """Append the indices where a row of the state is above one of the constants; a hard reset sets v there."""
-    places = c.shape[1]
+def advance(current, state, count, c, at_c, bias, n, t, k, first, source, start, kept):
+    """One step of neurons that reset hard, with nothing else; v before the reset goes to `kept`, if it is wanted."""
+    places, batch, steps = c.shape[2], start.shape[1], start.shape[2] - 2
+    keeps = kept.shape[0] > 0
     for g in range(count):
-        e = start[k, first + g, t + 1]
-        for h0 in range(0, places, MASK):
-            word = fired(state, (g * STATE_ROWS + row) * places + h0, c, threshold * places + h0)
-            while word != 0:
-                h = h0 + lowest_bit(word)
-                source[k, first + g, e] = h
-                if hard:
-                    state[g, POTENTIAL, h] = c[V_RESET, h]
-                word &= word - np.uint64(1)
-                e += 1
-        start[k, first + g, t + 2] = e
+        sample = first + g
+        e = start[k, sample, t + 1]
+        i, v, to = g * places, (g * STATE_ROWS + POTENTIAL) * places, ((k * batch + sample) * steps + t) * n
+        for h0 in range(0, n, MASK):
+            if h0 + MASK > n:
+                word = np.uint64(0)
+                for h in range(h0, n, LANES):
+                    if keeps:
+                        bits = kept_neurons_8(current, i + h, state, v + h, c, at_c + h, places, bias, kept, to + h)
+                    else:
+                        bits = neurons_8(current, i + h, state, v + h, c, at_c + h, places, bias, kept, 0)
+                    word |= bits << np.uint64(h - h0)
+            elif keeps:
+                word = kept_neurons_64(current, i + h0, state, v + h0, c, at_c + h0, places, bias, kept, to + h0)
+            else:
+                word = neurons_64(current, i + h0, state, v + h0, c, at_c + h0, places, bias, kept, 0)
+            e = append(source, k, sample, e, word, h0)
+        start[k, sample, t + 2] = e
 
 
 @kernel
-def add_spikes(current, count, weight, source, start, k, first, t, dense, limit):
+def collect(state, count, c, hard, k, first, t, source, start):
+    """Append the neurons whose row `SPIKES` is not 0; a hard reset sets v there."""
+    places = c.shape[1]
+    for g in range(count):
+        sample = first + g
+        begin = e = start[k, sample, t + 1]
+        for h0 in range(0, places, MASK):
+            word = fired(state, (g * STATE_ROWS + SPIKES) * places + h0, c, ZERO * places + h0)
+            e = append(source, k, sample, e, word, h0)
+        if hard:
+            for spike in range(begin, e):
+                h = source[k, sample, spike]
+                state[g, POTENTIAL, h] = c[V_RESET, h]
+        start[k, sample, t + 2] = e
+
+
+@kernel
+def add_spikes(current, count, weights, instance, source, start, k, first, t, dense, limit):
     """Add the weight rows of the spikes in segment t of each sample's list."""
+    sources, n, places, most = weights.shape[1], weights.shape[2], current.shape[1], source.shape[2]
     total = 0
     for g in range(count):
         total += start[k, first + g, t + 1] - start[k, first + g, t]
-    if count > 1 and total > limit * count * weight.shape[0]:
+    if count > 1 and total > limit * count * sources:
         for g in range(count):
             own = start[k, first + g]
-            scatter(dense[g], weight.shape[0], source[k, first + g], own[t], own[t + 1])
-        add_product(current, count, weight, weight.shape[1], dense, weight.shape[0])
+            scatter(dense[g], sources, source[k, first + g], own[t], own[t + 1])
+        add_product(current, count, weights[instance], n, dense, sources)
         return
     for g in range(count):
-        b = first + g
-        add_rows(current, g, weight, weight.shape[1], source, k, b, start[k, b, t], start[k, b, t + 1])
+        sample = first + g
+        at = (k * start.shape[1] + sample) * most
+        add_rows(
+            current, g * places, weights, instance * sources * n, n, source, current,
+            at + start[k, sample, t], at + start[k, sample, t + 1],
+        )  # fmt: skip
 
 
 @kernel
@@ -168,7 +208,7 @@ def decode(state, count, n, t, k, first, lengths, how, result):
 
 
 @kernel
-def step(current, state, count, c, n, t, steps, k, first, flags, source, start, lengths, logits, tape):
+def step(current, state, count, c, n, bias, t, k, first, flags, source, start, lengths, logits, tape):
     """One step of a group's neurons, given their currents; new spikes are segment t + 1 of each sample's list."""
     potentials, currents, adapted, quiet = tape
     if currents.shape[0] > 0:
@@ -177,7 +217,7 @@ def step(current, state, count, c, n, t, steps, k, first, flags, source, start, 
         adapt(state, count, c, n)
         if adapted.shape[0] > 0:
             keep(state, count, ADAPTED, n, k, first, t, adapted)
-    membrane(current, state, count, c, n, ZERO if t == steps - 1 else BIAS)
+    membrane(current, state, count, c, n, bias)
     if flags[SOFT]:
         for g in range(count):
             for h in range(n):
@@ -188,11 +228,9 @@ def step(current, state, count, c, n, t, steps, k, first, flags, source, start, 
         keep(state, count, WAIT, n, k, first, t, quiet)
     if flags[READOUT]:
         decode(state, count, n, t, k, first, lengths, flags[READOUT], logits)
-    elif flags[SOFT] or flags[ADAPTIVE] or flags[REFRACTS]:
-        spikes_of_rows(state, count, c, n, flags[REFRACTS])
-        collect(state, count, SPIKES, c, ZERO, not flags[SOFT], k, first, t, source, start)
     else:
-        collect(state, count, POTENTIAL, c, V_TH, True, k, first, t, source, start)
+        spikes_of_rows(state, count, c, n, flags[REFRACTS])
+        collect(state, count, c, not flags[SOFT], k, first, t, source, start)
 
 
 @kernel
@@ -246,32 +284,45 @@ def forward(first_job, last_job, group, flags, parameters, inputs, below, own, r
     own_source, own_start = own
     logits, rates, spikes, final = results
     n, batch, steps = weights.shape[2], lengths.shape[0], own_start.shape[2] - 2
-    groups = (batch + group - 1) // group
-    places = constants.shape[2]
+    groups, places = (batch + group - 1) // group, constants.shape[2]
     current = scratch(group, places, constants)
     state = scratch(group * STATE_ROWS, places, constants).reshape((group, STATE_ROWS, places))
     dense = np.empty((group, max(weights.shape[1], n)), weights.dtype)
+    plain = not (flags[READOUT] or flags[SOFT] or flags[ADAPTIVE] or flags[REFRACTS] or tape[1].shape[0] > 0)
     for job in range(first_job, last_job):
         k, first = job // groups, job % groups * group
         count = min(group, batch - first)
-        weight, c = weights[k % weights.shape[0]], constants[k % constants.shape[0]]
-        recurrent = recurrents[k % recurrents.shape[0]]
+        own_weights, own_recurrents = k % weights.shape[0], k % recurrents.shape[0]
+        own_constants = k % constants.shape[0]
+        c = constants[own_constants]
         begin(current, state, count, c, k, first, initial, own_source, own_start)
         for t in range(steps):
             if below_start.shape[0] > 0:
-                add_spikes(current, count, weight, below_source, below_start, k, first, t + 1, dense, limits[0])
+                add_spikes(
+                    current, count, weights, own_weights, below_source, below_start, k, first, t + 1, dense, limits[0]
+                )
             elif x.shape[1] > 0:
                 values = x[k % x.shape[0], t, first : first + count]
-                add_product(current, count, weight, n, values, weight.shape[0])
+                add_product(current, count, weights[own_weights], n, values, weights.shape[1])
             else:
                 for g in range(count):
                     row = t * batch + first + g
-                    add_scaled_rows(current, g, weight, n, source, factor, row_start[row], row_start[row + 1])
-            if recurrent.shape[0] > 0:
-                add_spikes(current, count, recurrent, own_source, own_start, k, first, t, dense, limits[1])
-            step(
-                current, state, count, c, n, t, steps, k, first, flags, own_source, own_start, lengths, logits, tape
-            )  # fmt: skip
+                    add_scaled_rows(
+                        current, g * places, weights, own_weights * weights.shape[1] * n, n, source, factor,
+                        row_start[row], row_start[row + 1],
+                    )  # fmt: skip
+            if recurrents.shape[1] > 0:
+                add_spikes(
+                    current, count, recurrents, own_recurrents, own_source, own_start, k, first, t, dense, limits[1]
+                )
+            bias = ZERO if t == steps - 1 else BIAS
+            if plain:
+                at_c = own_constants * constants.shape[1] * places
+                advance(
+                    current, state, count, constants, at_c, bias, n, t, k, first, own_source, own_start, tape[0]
+                )  # fmt: skip
+                continue
+            step(current, state, count, c, n, bias, t, k, first, flags, own_source, own_start, lengths, logits, tape)
         for g in range(count):
             sample = first + g
             finish(

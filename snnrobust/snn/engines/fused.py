@@ -17,7 +17,7 @@ from snnrobust.snn.engines import backward as backward_kernels
 from snnrobust.snn.engines import forward as forward_kernels
 from snnrobust.snn.engines import layout
 from snnrobust.snn.engines.memory import Lease, Values, zeros
-from snnrobust.snn.engines.rows import nonzeros, transpose
+from snnrobust.snn.engines.rows import SLACK, nonzeros, transpose
 
 SPARSE = 0.3
 """Share of non-zero inputs below which they are listed."""
@@ -121,8 +121,8 @@ class Tape:
     kind: Kind
     flags: Values
     instances: int
-    weight: Values
-    recurrent: Values
+    weights: Values
+    recurrents: Values
     constants: Values
     inputs: Inputs | Spikes
     own: Spikes
@@ -205,7 +205,7 @@ def forward(
     state = initial if initial is not None else np.empty((0, 5, batch, neurons), dtype)
     spiking = kind.readout is None
     own = Spikes(
-        memory.empty("own", (count, batch, steps * neurons if spiking else 1), np.int32),
+        memory.empty("own", (count, batch, steps * neurons + SLACK if spiking else 1), np.int32),
         memory.empty("starts", (count, batch, steps + 2), np.int32),
         memory,
     )
@@ -246,9 +246,8 @@ def forward(
     )
     record = None
     if tape:
-        nothing = np.empty((0, 0), dtype)
         record = Tape(
-            kind, flags, count, weight, nothing if recurrent is None else recurrent, rows, inputs, own, arrays,
+            kind, flags, count, weights, recurrents, rows, inputs, own, arrays,
             state, valid, results["logits"], simple, memory,
         )  # fmt: skip
     return results, own, record
@@ -279,7 +278,8 @@ def backward(
 
     Args:
         tape: Of the forward pass.
-        above: Gradient of the currents of the layer above [K, T, B, width], and its weight (to, from).
+        above: Gradient of the currents of the layer above [K, T, B, width], and its weights by
+            source [1 or K, N, width].
         logits: Gradient of a readout's logits [K, B, O].
         rates: Gradient of the mean rates [K, B, N].
         spikes: Gradient of the spikes [K, T, B, N].
@@ -292,7 +292,7 @@ def backward(
         By name: weight [K, I, N] and recurrent [K, N, N] (from, to), the constants [K, N] by name, current
         [K, T, B, width], state [K, 5, B, N].
     """
-    kind, memory, dtype = tape.kind, tape.memory, tape.weight.dtype
+    kind, memory, dtype = tape.kind, tape.memory, tape.weights.dtype
     n, count = layout.width(kind.neurons), tape.instances
     potentials = tape.arrays[0]
     batch, steps = potentials.shape[1:3]
@@ -302,19 +302,14 @@ def backward(
         below, listed = (inputs.source, inputs.start), (np.empty((1, 0, batch, 1), dtype), *_no_list(dtype))
     else:
         below, listed = (np.empty((0, 0, 0), np.int32), np.empty((0, 0, 0), np.int32)), inputs.arrays()
-    recurrent = padded(tape.recurrent, n) if tape.recurrent.size else np.empty((1, 0, n), dtype)
-    sources = tape.weight.shape[-1]
     sums = (
-        zeros((count, chunks, sources if weights else 0, n), dtype),
-        zeros((count, chunks, recurrent.shape[1] if weights else 0, n), dtype),
+        zeros((count, chunks, tape.weights.shape[1] if weights else 0, n), dtype),
+        zeros((count, chunks, tape.recurrents.shape[1] if weights else 0, n), dtype),
         zeros((count, chunks, 8, n), dtype),
     )
     gu = memory.empty("gu", (count if current else 0, steps, batch, n), dtype)
     gstate = np.zeros((count if state else 0, 5, batch, kind.neurons), dtype)
-    if above is None:
-        over = np.empty((0, steps, batch, 1), dtype), np.empty((1, 0, n), dtype)
-    else:
-        over = above[0], padded_rows(padded(above[1], n), above[0].shape[3])
+    over = (np.empty((0, steps, batch, 8), dtype), np.empty((1, 0, 8), dtype)) if above is None else above
     given = (
         np.zeros((0, batch, n), dtype) if logits is None else _wide(logits, n),
         tape.logits,
@@ -325,7 +320,7 @@ def backward(
     numbers = np.array([kind.slope, kind.dampening, 1e-12], dtype)
     run_jobs(
         backward_kernels.backward, count * chunks, chunks, tape.flags, tape.simple, numbers,
-        (recurrent, tape.constants), listed, below, (tape.own.source, tape.own.start), over, given, tape.arrays,
+        (tape.recurrents, tape.constants), listed, below, (tape.own.source, tape.own.start), over, given, tape.arrays,
         tape.initial, tape.lengths, sums, gu, gstate,
     )  # fmt: skip
     weight, recurrent_sum, constants = (tree_sum(s) for s in sums)
@@ -345,23 +340,6 @@ def tree_sum(sums: Values) -> Values:
     while sums.shape[1] > 1:
         sums = sums[:, 0::2] + sums[:, 1::2]
     return sums[:, 0]
-
-
-def padded(weight: Values, n: int) -> Values:
-    """Weights (to, from) [M, N] or [K, M, N] as [1 or K, M, width], zero beyond N."""
-    matrices = weight if weight.ndim == 3 else weight[None]
-    result = zeros((*matrices.shape[:2], n), weight.dtype)
-    result[:, :, : matrices.shape[2]] = matrices
-    return result
-
-
-def padded_rows(matrices: Values, rows: int) -> Values:
-    """With zero rows appended up to `rows`."""
-    if matrices.shape[1] == rows:
-        return matrices
-    result = np.zeros((matrices.shape[0], rows, matrices.shape[2]), matrices.dtype)
-    result[:, : matrices.shape[1]] = matrices
-    return result
 
 
 def _wide(values: Values, n: int) -> Values:

@@ -19,7 +19,8 @@ STATE_ROWS = 6
 NEURONS, SOFT, ATTACHED, ADAPTIVE, REFRACTS, SURROGATE, RELATIVE, READOUT = range(8)
 FLAGS = 8
 SPIKING, MEAN, MAX, LAST = range(4)  # values of READOUT: none, or how it is decoded
-SHAPES = {"superspike": 0, "fast_sigmoid": 0, "triangle": 1, "arctan": 2, "gaussian": 3}  # values of SURROGATE
+TRIANGLE = 1  # the surrogate with compact support
+SHAPES = {"superspike": 0, "fast_sigmoid": 0, "triangle": TRIANGLE, "arctan": 2, "gaussian": 3}  # values of SURROGATE
 
 
 def width(neurons: int) -> int:

@@ -8,45 +8,13 @@ or added. Four rows at a time share one read and one write of the accumulator, w
 from __future__ import annotations
 
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
 from snnrobust.compiled import kernel
+from snnrobust.snn.engines.neuron_vectors import bits_of, lowest_bit
+from snnrobust.snn.engines.row_vectors import dots_1, dots_2, dots_3
 
-MASK = 64
-"""Neurons whose spikes `fired` tells at once; rows it reads have a multiple of this capacity."""
-
-
-@intrinsic
-def fired(context, v, place, threshold, other):
-    """Bits h of a 64-bit word: v > threshold at the flat places `place` + h of v and `other` + h of threshold.
-
-    Both are contiguous arrays of one type. One vector comparison: a loop that looks for spikes costs more than the
-    whole update of the neurons, because no branch predictor knows where they are.
-    """
-
-    def generate(target, builder, signature, arguments):
-        vector = ir.VectorType(target.get_value_type(signature.args[0].dtype), MASK)
-
-        def load(n):
-            data = target.make_array(signature.args[n])(target, builder, arguments[n]).data
-            address = builder.bitcast(builder.gep(data, [arguments[n + 1]]), vector.as_pointer())
-            return builder.load(address, align=4)
-
-        return builder.bitcast(builder.fcmp_ordered(">", load(0), load(2)), ir.IntType(MASK))
-
-    return types.uint64(v, types.int64, threshold, types.int64), generate
-
-
-@intrinsic
-def lowest_bit(context, word):
-    """Position of the lowest bit that is set in a word that is not 0."""
-
-    def generate(target, builder, signature, arguments):
-        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
-
-    return types.int64(types.uint64), generate
+SLACK = 4
+"""Places that a list of spikes needs after its last: `append` writes so many at once."""
 
 
 @kernel
@@ -57,41 +25,23 @@ def scratch(rows, width, like):
     return memory[first : first + rows * width].reshape((rows, width))
 
 
-# Rows are indexed, never taken out as views: counting a view's references costs as much as adding a row.
-
-
 @kernel
-def add_rows(totals, g, rows, n, source, k, sample, start, stop):
-    """totals[g, :n] += rows[source[k, sample, e], :n] for e in start .. stop - 1."""
-    e = start
-    while e + 4 <= stop:
-        a, b = source[k, sample, e], source[k, sample, e + 1]
-        c, d = source[k, sample, e + 2], source[k, sample, e + 3]
-        for h in range(n):
-            totals[g, h] = (((totals[g, h] + rows[a, h]) + rows[b, h]) + rows[c, h]) + rows[d, h]
-        e += 4
-    while e < stop:
-        a = source[k, sample, e]
-        for h in range(n):
-            totals[g, h] += rows[a, h]
-        e += 1
+def append(source, k, sample, e, word, h0):
+    """Write h0 + the bits of a word to a sample's list from place e on, in order; the place after them.
 
-
-@kernel
-def add_scaled_rows(totals, g, rows, n, source, factor, start, stop):
-    """totals[g, :n] += factor[e] rows[source[e], :n] for e in start .. stop - 1."""
-    e = start
-    while e + 4 <= stop:
-        a, b, c, d = source[e], source[e + 1], source[e + 2], source[e + 3]
-        p, q, r, s = factor[e], factor[e + 1], factor[e + 2], factor[e + 3]
-        for h in range(n):
-            totals[g, h] = (((totals[g, h] + p * rows[a, h]) + q * rows[b, h]) + r * rows[c, h]) + s * rows[d, h]
-        e += 4
-    while e < stop:
-        a, p = source[e], factor[e]
-        for h in range(n):
-            totals[g, h] += p * rows[a, h]
+    Four are written at once, however many there are: nothing predicts where neurons spike, and a branch for each spike
+    costs more than the update of the neurons.
+    """
+    one, end = np.uint64(1), e + bits_of(word)
+    for n in range(SLACK):
+        source[k, sample, e + n] = h0 + lowest_bit(word)
+        word &= word - one
+    e += SLACK
+    while word != 0:
+        source[k, sample, e] = h0 + lowest_bit(word)
+        word &= word - one
         e += 1
+    return end
 
 
 @kernel
@@ -133,21 +83,39 @@ def add_outer(totals, sources, values, count, n, factors):
 
 
 @kernel
-def add_to_rows(totals, source, k, sample, start, stop, values, g, n):
-    """totals[source[k, sample, e], :n] += values[g, :n] for e in start .. stop - 1."""
-    for e in range(start, stop):
-        j = source[k, sample, e]
-        for h in range(n):
-            totals[j, h] += values[g, h]
+def add_dots(totals, count, n, values, place, apart, rows, first, columns, length):
+    """totals[s, c] += sum_j values[place + apart s + j] rows[first + length c + j], for s < count, c < columns <= n."""
+    for c in range(0, columns, 4):
+        r0, r1 = first + length * c, first + length * min(c + 1, columns - 1)
+        r2, r3 = first + length * min(c + 2, columns - 1), first + length * min(c + 3, columns - 1)
+        s = 0
+        while s < count:
+            at, to = place + apart * s, n * s + c
+            if count - s == 1:
+                dots_1(values, at, apart, rows, r0, r1, r2, r3, length, totals, to, n)
+                s += 1
+            elif count - s == 2 or count - s == 4:
+                dots_2(values, at, apart, rows, r0, r1, r2, r3, length, totals, to, n)
+                s += 2
+            else:
+                dots_3(values, at, apart, rows, r0, r1, r2, r3, length, totals, to, n)
+                s += 3
 
 
 @kernel
-def add_scaled_to_rows(totals, source, factor, start, stop, values, g, n):
-    """totals[source[e], :n] += factor[e] values[g, :n] for e in start .. stop - 1."""
-    for e in range(start, stop):
-        j, p = source[e], factor[e]
-        for h in range(n):
-            totals[j, h] += p * values[g, h]
+def add_listed_dots(totals, count, listed, found, values, place, apart, rows, first, length, products):
+    """As `add_dots`, to the same bits, of the columns listed[0, s, :found[s]] alone."""
+    for s in range(count):
+        for e in range(0, found[s], 4):
+            last = found[s] - 1
+            c0, c1 = listed[0, s, e], listed[0, s, min(e + 1, last)]
+            c2, c3 = listed[0, s, min(e + 2, last)], listed[0, s, min(e + 3, last)]
+            r0, r1, r2, r3 = first + length * c0, first + length * c1, first + length * c2, first + length * c3
+            for q in range(4):
+                products[0, q] = totals[s, listed[0, s, min(e + q, last)]]
+            dots_1(values, place + apart * s, apart, rows, r0, r1, r2, r3, length, products, 0, 0)
+            for q in range(min(4, found[s] - e)):
+                totals[s, listed[0, s, e + q]] = products[0, q]
 
 
 @kernel

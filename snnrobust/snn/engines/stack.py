@@ -258,7 +258,7 @@ class _Stack(torch.autograd.Function):
             axes = dict(zip(names, ctx.shapes[place - 3 : place - 3 + len(names)], strict=True))
             own = [_gradient(g[name], name, axes[name]) if needed[name] else None for name in names]
             found = own + found
-            above = g["current"], ctx.layers[n][0]
+            above = g["current"], ctx.tapes[n].weights
             if n == 0 and ctx.needs_input_grad[1]:
                 weight = torch.from_numpy(ctx.layers[0][0])
                 current = torch.from_numpy(g["current"][..., : request.kinds[0].neurons])

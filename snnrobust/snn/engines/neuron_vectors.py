@@ -1,0 +1,201 @@
+"""Vector code, compiled into every `@kernel`, that takes neurons a step forward or back and finds a word's bits."""
+
+from __future__ import annotations
+
+import math
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from snnrobust.snn.engines.layout import A_MEM, A_SYN, V_LEAK, V_RESET, V_TH
+from snnrobust.snn.engines.llvm import BIT, LANES, WORD, Emitter
+
+MASK = 64
+"""Neurons whose spikes are one word."""
+
+
+def _neurons(count, keeps):
+    """The intrinsic that updates `count` neurons that reset hard, with nothing else."""
+
+    @intrinsic
+    def step(context, current, at_i, state, at_v, constants, at_c, places, bias, kept, at_kept):
+        """Synapse, membrane and reset; bit h of the result: the neuron at place h has fired. The next bias is added.
+
+        v <- v + a_mem ((v_leak - v) + i);  i <- (i - a_syn i) + bias;  o = [v > v_th];  v <- v_reset where o
+
+        Rows of constants lie `places` apart; v before the reset goes to `kept`, if the intrinsic keeps it.
+        """
+
+        def generate(target, builder, signature, arguments):
+            emit = Emitter(target, builder, signature, arguments, LANES)
+            i_data, v_data, c_data, kept_data = (emit.data(n) for n in (0, 2, 4, 8))
+            at_i, at_v, at_c, places, bias, at_kept = (arguments[n] for n in (1, 3, 5, 6, 7, 9))
+            origins = {
+                row: builder.add(at_c, builder.mul(WORD(row), places)) for row in (A_MEM, A_SYN, V_LEAK, V_RESET, V_TH)
+            }
+            origins["bias"] = builder.add(at_c, builder.mul(bias, places))
+            word = WORD(0)
+            for first in range(0, count, LANES):
+                offset = WORD(first)
+                c = {row: emit.load(c_data, builder.add(origin, offset)) for row, origin in origins.items()}
+                here_i, here_v = builder.add(at_i, offset), builder.add(at_v, offset)
+                i, v = emit.load(i_data, here_i), emit.load(v_data, here_v)
+                v = v + c[A_MEM] * ((c[V_LEAK] - v) + i)
+                i = (i - c[A_SYN] * i) + c["bias"]
+                above = v > c[V_TH]
+                emit.store(i, i_data, here_i)
+                emit.store(c[V_RESET].where(above, v), v_data, here_v)
+                if keeps:
+                    emit.store(v, kept_data, builder.add(at_kept, offset))
+                bits = builder.zext(builder.bitcast(above, ir.IntType(LANES)), WORD)
+                word = builder.or_(word, builder.shl(bits, offset))
+            return word
+
+        index = types.int64
+        arguments = (current, index, state, index, constants, index, index, index, kept, index)
+        return types.uint64(*arguments), generate
+
+    return step
+
+
+neurons_64, neurons_8 = _neurons(64, False), _neurons(8, False)
+kept_neurons_64, kept_neurons_8 = _neurons(64, True), _neurons(8, True)
+
+
+def _derivative(shape):
+    """The intrinsic for the derivative of a surrogate: "inverse square" (SuperSpike), "triangle" or "arctan"."""
+
+    @intrinsic
+    def derivative(context, v, at_v, threshold, at_threshold, result, to, n, numbers):
+        """result[to + h] = dampening f(slope (v[at_v + h] - threshold[at_threshold + h])) for h < n, a multiple of 8.
+
+        `numbers` starts with slope and dampening.
+        """
+
+        def generate(target, builder, signature, arguments):
+            emit = Emitter(target, builder, signature, arguments, LANES)
+            v, threshold, result, numbers = (emit.data(m) for m in (0, 2, 4, 7))
+            at_v, at_threshold, to, n = (arguments[m] for m in (1, 3, 5, 6))
+            slope, dampening = (emit.everywhere(builder.load(builder.gep(numbers, [WORD(m)]))) for m in (0, 1))
+            zero, one, half_pi = (emit.everywhere(emit.element(x)) for x in (0.0, 1.0, math.pi / 2))
+            with cgutils.for_range_slice(builder, WORD(0), n, WORD(LANES)) as (h, _):
+                distance = emit.load(v, builder.add(at_v, h)) - emit.load(threshold, builder.add(at_threshold, h))
+                x = slope * distance
+                if shape == "inverse square":
+                    x = one + x.size()
+                    f = dampening / (x * x)
+                elif shape == "triangle":
+                    x = one - x.size()
+                    f = dampening * zero.where(zero > x, x)  # NaN stays
+                else:
+                    x = x * half_pi
+                    f = dampening / (one + x * x)
+                emit.store(f, result, builder.add(to, h))
+            return target.get_dummy_value()
+
+        index = types.int64
+        return types.void(v, index, threshold, index, result, index, index, numbers), generate
+
+    return derivative
+
+
+inverse_square, triangle, arctan = (_derivative(shape) for shape in ("inverse square", "triangle", "arctan"))
+
+
+def _neurons_back(attached):
+    """The intrinsic that takes neurons that reset hard, with nothing else, one step back."""
+
+    @intrinsic
+    def back(
+        context, v, at_v, constants, at_c, places, gv, at_gv, f, at_f, go, at_go, gi, at_gi, kept, at_kept, sums, to, n
+    ):
+        """Gradients of v and i before the step, from those after it and go = dL/do; v is that before the reset.
+
+        gv' = gv (1 - o) + go f(v);  gi <- (gi - a_syn gi) + gv' a_mem;  gv <- gv' - a_mem gv'
+
+        An attached reset adds gv (v_reset - v) to go. gi also goes to `kept`, and is added to `sums`.
+        """
+
+        def generate(target, builder, signature, arguments):
+            emit = Emitter(target, builder, signature, arguments, LANES)
+            places, n = arguments[4], arguments[17]
+            at = dict(zip(("v", "gv", "f", "go", "gi", "kept", "sums"), (0, 5, 7, 9, 11, 13, 15), strict=True))
+            constants = {
+                row: builder.add(arguments[3], builder.mul(WORD(row), places)) for row in (A_MEM, A_SYN, V_RESET, V_TH)
+            }
+            zero = emit.everywhere(emit.element(0.0))
+            with cgutils.for_range_slice(builder, WORD(0), n, WORD(LANES)) as (h, _):
+                c = {row: emit.load(emit.data(2), builder.add(place, h)) for row, place in constants.items()}
+                here = {name: (emit.data(m), builder.add(arguments[m + 1], h)) for name, m in at.items()}
+                v, gv, f, go, gi, sums = (emit.load(*here[name]) for name in ("v", "gv", "f", "go", "gi", "sums"))
+                if attached:
+                    go = go + gv * (c[V_RESET] - v)
+                gv = zero.where(v > c[V_TH], gv) + go * f
+                gi = (gi - c[A_SYN] * gi) + gv * c[A_MEM]
+                emit.store(gv - c[A_MEM] * gv, *here["gv"])
+                emit.store(gi, *here["gi"])
+                emit.store(gi, *here["kept"])
+                emit.store(sums + gi, *here["sums"])
+            return target.get_dummy_value()
+
+        index = types.int64
+        given = (
+            v,
+            index,
+            constants,
+            index,
+            index,
+            gv,
+            index,
+            f,
+            index,
+            go,
+            index,
+            gi,
+            index,
+            kept,
+            index,
+            sums,
+            index,
+            index,
+        )
+        return types.void(*given), generate
+
+    return back
+
+
+neurons_back, attached_neurons_back = _neurons_back(False), _neurons_back(True)
+
+
+@intrinsic
+def fired(context, v, place, threshold, other):
+    """Bits h of a 64-bit word: v > threshold at the flat places `place` + h of v and `other` + h of threshold."""
+
+    def generate(target, builder, signature, arguments):
+        emit = Emitter(target, builder, signature, arguments, MASK)
+        above = emit.load(emit.data(0), arguments[1]) > emit.load(emit.data(2), arguments[3])
+        return builder.bitcast(above, WORD)
+
+    return types.uint64(v, types.int64, threshold, types.int64), generate
+
+
+@intrinsic
+def lowest_bit(context, word):
+    """Position of the lowest bit that is set in a word, 64 if there is none."""
+
+    def generate(target, builder, signature, arguments):
+        return builder.cttz(arguments[0], BIT(0))
+
+    return types.int64(types.uint64), generate
+
+
+@intrinsic
+def bits_of(context, word):
+    """How many bits of a word are set."""
+
+    def generate(target, builder, signature, arguments):
+        return builder.ctpop(arguments[0])
+
+    return types.int64(types.uint64), generate

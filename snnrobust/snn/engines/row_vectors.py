@@ -1,0 +1,164 @@
+"""Vector code, compiled into every `@kernel`, that adds rows of weights, adds to them, and multiplies them."""
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from snnrobust.snn.engines.llvm import INT, WORD, Emitter, Vector, in_blocks, while_listed
+
+REGISTER = 32
+"""Bytes of a vector register; sixteen of them hold what a block of `dots` needs."""
+
+
+def _row(builder, source, e, stride):
+    """Place of the row that an entry of a list names."""
+    return builder.mul(builder.sext(builder.load(builder.gep(source, [e])), WORD), stride)
+
+
+def _adder(scaled):
+    """The intrinsic that adds listed rows."""
+
+    @intrinsic
+    def add(context, totals, place, rows, first, n, source, factor, start, stop):
+        """totals[place + h] += factor[e] rows[first + n source[e] + h] for h < n, e in start .. stop - 1, in order.
+
+        The factor is 1 without a scale, and `factor` not looked at.
+        """
+
+        def generate(target, builder, signature, arguments):
+            place, first, n, start, stop = (arguments[m] for m in (1, 3, 4, 7, 8))
+
+            def block(lanes, h):
+                emit = Emitter(target, builder, signature, arguments, lanes)
+                totals, rows, sources, factors = (emit.data(m) for m in (0, 2, 5, 6))
+                origin, here = builder.gep(rows, [builder.add(first, h)]), builder.add(place, h)
+
+                def row(e, sums):
+                    values = emit.load(origin, _row(builder, sources, e, n))
+                    if scaled:
+                        values = emit.everywhere(builder.load(builder.gep(factors, [e]))) * values
+                    return sums + values
+
+                emit.store(while_listed(builder, start, stop, row, emit.load(totals, here)), totals, here)
+
+            in_blocks(builder, n, block)
+            return target.get_dummy_value()
+
+        index = types.int64
+        return types.void(totals, index, rows, index, index, source, factor, index, index), generate
+
+    return add
+
+
+def _spreader(scaled):
+    """The intrinsic that adds values to listed rows."""
+
+    @intrinsic
+    def spread(context, rows, first, n, source, factor, start, stop, values, place):
+        """rows[first + n source[e] + h] += factor[e] values[place + h] for h < n, e in start .. stop - 1, in order.
+
+        The factor is 1 without a scale, and `factor` not looked at.
+        """
+
+        def generate(target, builder, signature, arguments):
+            first, n, start, stop, place = (arguments[m] for m in (1, 2, 5, 6, 8))
+
+            def block(lanes, h):
+                emit = Emitter(target, builder, signature, arguments, lanes)
+                rows, sources, factors, values = (emit.data(m) for m in (0, 3, 4, 7))
+                origin, added = builder.gep(rows, [builder.add(first, h)]), emit.load(values, builder.add(place, h))
+
+                def row(e, _):
+                    where, own = _row(builder, sources, e, n), added
+                    if scaled:
+                        own = emit.everywhere(builder.load(builder.gep(factors, [e]))) * added
+                    emit.store(emit.load(origin, where) + own, origin, where)
+
+                while_listed(builder, start, stop, row)
+
+            in_blocks(builder, n, block)
+            return target.get_dummy_value()
+
+        index = types.int64
+        return types.void(rows, index, index, source, factor, index, index, values, index), generate
+
+    return spread
+
+
+add_rows, add_scaled_rows = _adder(False), _adder(True)
+spread, spread_scaled = _spreader(False), _spreader(True)
+
+
+def _dots(samples):
+    """The intrinsic for the products of `samples` rows of values with four rows of a matrix."""
+
+    @intrinsic
+    def dots(context, values, place, apart, rows, r0, r1, r2, r3, n, totals, to, wide):
+        """totals[to + wide s + c] += sum over j < n of values[place + apart s + j] rows[r_c + j] for c < 4.
+
+        Each is the sum, pairwise, of as many sums as a register has lanes, which fused multiply-add makes.
+        """
+
+        def generate(target, builder, signature, arguments):
+            lanes = REGISTER // target.get_abi_sizeof(target.get_value_type(signature.args[0].dtype))
+            emit = Emitter(target, builder, signature, arguments, lanes)
+            left, right, out = (emit.data(n) for n in (0, 3, 9))
+            place, apart, n, to, wide = (arguments[m] for m in (1, 2, 8, 10, 11))
+            name = f"llvm.fma.v{lanes}{emit.element.intrinsic_name}"
+            kind = ir.FunctionType(emit.vector, [emit.vector] * 3)
+            fma = cgutils.get_or_insert_function(builder.module, kind, name)
+            values = [builder.gep(left, [builder.add(place, builder.mul(WORD(s), apart))]) for s in range(samples)]
+            rows = [builder.gep(right, [arguments[4 + c]]) for c in range(4)]
+            entry = builder.block
+            loop, done = builder.append_basic_block("products"), builder.append_basic_block("multiplied")
+            builder.branch(loop)
+            builder.position_at_end(loop)
+            j = builder.phi(WORD)
+            sums = [[builder.phi(emit.vector) for _ in range(4)] for _ in range(samples)]
+            lines = [emit.load(line, j).value for line in values]
+            after = [[] for _ in range(samples)]
+            for c in range(4):  # one column at a time: sums, values and a column fill the registers
+                column = emit.load(rows[c], j).value
+                for s in range(samples):
+                    after[s].append(builder.call(fma, [lines[s], column, sums[s][c]]))
+            following = builder.add(j, WORD(lanes))
+            builder.cbranch(builder.icmp_signed("<", following, n), loop, done)
+            builder.position_at_end(done)
+            j.add_incoming(WORD(0), entry)
+            j.add_incoming(following, loop)
+            zero = ir.Constant(emit.vector, [emit.element(0.0)] * lanes)
+            result = Emitter(target, builder, signature, arguments, 4)
+            for s in range(samples):
+                for c in range(4):
+                    sums[s][c].add_incoming(zero, entry)
+                    sums[s][c].add_incoming(after[s][c], loop)
+                here = builder.add(to, builder.mul(WORD(s), wide))
+                result.store(result.load(out, here) + _total(builder, after[s]), out, here)
+            return target.get_dummy_value()
+
+        index = types.int64
+        arguments = (values, index, index, rows, index, index, index, index, index, totals, index, index)
+        return types.void(*arguments), generate
+
+    return dots
+
+
+def _total(builder, vectors):
+    """A vector with the sum of each of four vectors: the halves of every sum are added until one value is left."""
+    block = vectors[0].type.count
+    while block > 1:
+        pairs = list(zip(vectors[::2], vectors[1::2], strict=True)) if len(vectors) > 1 else [2 * tuple(vectors)]
+        places = range(vectors[0].type.count * (2 if len(vectors) > 1 else 1))
+        sides = []
+        for side in (0, 1):
+            chosen = [p for p in places if p % block // (block // 2) == side]
+            sides.append(ir.Constant(ir.VectorType(INT, len(chosen)), chosen))
+        vectors = [builder.fadd(*(builder.shuffle_vector(a, b, side) for side in sides)) for a, b in pairs]
+        block //= 2
+    return Vector(builder, vectors[0])
+
+
+dots_1, dots_2, dots_3 = (_dots(samples) for samples in (1, 2, 3))
