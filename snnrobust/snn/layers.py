@@ -145,10 +145,13 @@ class Layer(nn.Module):
 
         Gain times weights is the gain on the summed current, exactly so for gain 1.
         """
-        weight, gain, here = params[name], params.get("gain"), self.existing(name)
-        if here is not None:
-            weight = torch.where(here, weight, 0)
+        weight, gain = self.connecting(params, name), params.get("gain")
         return weight if gain is None else gain.unsqueeze(-1) * weight
+
+    def connecting(self, params: Params, name: str) -> Tensor:
+        """Weights, 0 where there is no connection."""
+        here = self.existing(name)
+        return params[name] if here is None else torch.where(here, params[name], 0)
 
     def existing(self, name: str) -> Tensor | None:
         """True where a connection of `weight` or `recurrent_weight` exists; None where all do."""

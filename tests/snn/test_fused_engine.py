@@ -15,16 +15,20 @@ from torch import Tensor
 from snnrobust import compiled
 from snnrobust.errors import ConfigError
 from snnrobust.snn import ALIF, LI, LIF, MeanRate, Network, SpikingLayer, Surrogate
-from snnrobust.snn.engines import fused as engine
-from snnrobust.snn.engines.fused import Inputs, by_source, chunks_of, tree_sum
+from snnrobust.snn.engines import fused, inference
+from snnrobust.snn.engines import gradients as engine
+from snnrobust.snn.engines import inputs as drives
+from snnrobust.snn.engines.fused import by_source
+from snnrobust.snn.engines.gradients import chunks_of, total
+from snnrobust.snn.engines.inputs import Inputs
 from snnrobust.snn.engines.memory import Lease
 
 MANY = settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 
 
-fused = of_engine("numba")
+numba = of_engine("numba")
 # Gradients of these alone: the engine keeps and does less for them.
-fused_weights_only = of_engine("numba", trained=("weight", "recurrent_weight", "bias"))
+numba_weights_only = of_engine("numba", trained=("weight", "recurrent_weight", "bias"))
 
 
 @dataclass(frozen=True)
@@ -111,8 +115,8 @@ EXAMPLES = st.builds(
 @given(EXAMPLES)
 def test_float64_spikes_are_equal_and_gradients_agree(example):
     layer, x, cotangent = example.build(torch.float64)
-    assert_equal(layer, x, cotangent, fused)
-    assert_equal(layer, x, cotangent, fused_weights_only)
+    assert_equal(layer, x, cotangent, numba)
+    assert_equal(layer, x, cotangent, numba_weights_only)
 
 
 def test_float32_parts_only_at_ties():
@@ -121,7 +125,7 @@ def test_float32_parts_only_at_ties():
     @MANY
     @given(EXAMPLES.filter(lambda e: e.gain < 100))
     def compare(example):
-        pool.add(*example.build(torch.float32), fused)
+        pool.add(*example.build(torch.float32), numba)
 
     compare()
     assert pool.parted <= max(2, 0.005 * pool.neuron_steps / 25_600)
@@ -249,20 +253,32 @@ def test_same_bits_whichever_path_adds_the_rows(monkeypatch):
     x = x * (torch.rand(x.shape, generator=torch.Generator().manual_seed(0)) < 0.1)
     results = []
     for sparse, dense in ((1.1, 2.0), (0.0, 2.0), (1.1, -1.0), (0.0, -1.0)):
-        monkeypatch.setattr(engine, "SPARSE", sparse)
-        monkeypatch.setattr(engine, "_dense_from", lambda weights, limit=dense: limit)
+        monkeypatch.setattr(drives, "SPARSE", sparse)
+        monkeypatch.setattr(fused, "_dense_from", lambda weights, limit=dense: limit)
         results.append((net.run(params, x).detach(), *gradients(net, params, x)))
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 
 
-def test_blocks_of_instances_change_nothing(monkeypatch):
-    from snnrobust.snn.engines import stack
+@pytest.mark.parametrize("slope", [1.0, 4.0])
+def test_a_compact_surrogate_skips_products_to_the_same_bits(monkeypatch, slope):
+    surrogate = Surrogate(shape="triangle", slope=slope)
+    make = {"dt": 1e-3, "tau_syn": 4e-3, "surrogate": surrogate}
+    net = Network([LIF(5, 70, True, **make), LIF(70, 37, True, **make), LI(37, 3)], engine="numba")
+    x = 3 * torch.randn(40, 21, 5, generator=torch.Generator().manual_seed(0))
+    found = []
+    for limit in (0.0, 2.0):
+        monkeypatch.setattr(engine, "ACTIVE", limit)
+        found.append(gradients(net, net.nominal(), x))
+    assert all(bool(g.any()) for g in found[0][:2])
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
 
+
+def test_parts_of_the_batch_change_nothing(monkeypatch):
     net, params, x = sample_problem(instances=7)
     with torch.no_grad():
         whole = net.record(params, x)
-        monkeypatch.setattr(stack, "_BLOCK_BYTES", 1)
+        monkeypatch.setattr(inference, "_LIST_BYTES", 1)
         parts = net.record(params, x)
         several = net.record(params, torch.stack([x * (k + 1) for k in range(7)]))
         seventh = net.record({n: p[6] for n, p in params.items()}, x * 7)
@@ -325,18 +341,23 @@ def test_function_transforms_take_the_eager_engine():
 
 def test_parts():
     assert [chunks_of(b) for b in (1, 7, 8, 15, 16, 100, 128, 1000)] == [1, 1, 1, 1, 2, 8, 16, 16]
-    sums = np.arange(8.0).reshape(1, 8, 1)
-    assert tree_sum(sums)[0, 0] == 28
-    weight = np.random.default_rng(0).normal(size=(3, 37, 70))
-    rows = by_source(weight, Lease(), "w")
-    assert rows.shape == (3, 70, 40)
-    assert np.array_equal(rows[:, :, :37], weight.swapaxes(1, 2))
-    assert not rows[:, :, 37:].any()
+    generator = np.random.default_rng(0)
+    sums = generator.normal(size=(3, 8, 13, 40))
+    expected = sums
+    while expected.shape[1] > 1:
+        expected = expected[:, 0::2] + expected[:, 1::2]
+    assert np.array_equal(total(sums.copy(), 37), expected[:, 0, :, :37].swapaxes(1, 2))
+    weight, gain = generator.normal(size=(3, 37, 70)), generator.normal(size=(3, 37))
+    for given, factor in ((None, 1), (gain, gain[..., None]), (gain[0], gain[0][:, None])):
+        rows = by_source(weight, Lease(), "w", gain=given)
+        assert rows.shape == (3, 70, 40)
+        assert np.array_equal(rows[:, :, :37], (factor * weight).swapaxes(1, 2))
+        assert not rows[:, :, 37:].any()
+    assert np.array_equal(by_source(weight[0], Lease(), "w", gain=gain), by_source(gain[..., None] * weight[0], Lease(), "v"))
     x = np.zeros((3, 2, 4), np.float32)
     x[1, 1, 2] = 5
     listed = Inputs.of(x)
-    assert (listed.source.tolist(), listed.factor.tolist(), listed.start.tolist()) == (
-        [2],
-        [5.0],
-        [0, 0, 0, 0, 1, 1, 1],
-    )
+    assert (listed.source.tolist(), listed.factor.tolist()) == ([2], [5.0])
+    assert listed.start.tolist() == [0, 0, 0, 0, 0, 1, 1]  # sample by sample
+    second = listed.part(0, slice(1, 2))
+    assert (second.start.tolist(), second.batch, second.steps) == ([0, 0, 1, 1], 1, 3)

@@ -45,8 +45,6 @@ from snnrobust.snn.engines.rows import SLACK, add_dots, add_listed_dots, add_out
 
 SPAN = 16
 """Steps after which weight gradients are taken, at once: they and the weights do not fit the cache together."""
-ACTIVE = 0.3
-"""Share of neurons that pass a gradient from which on products are worked out for all of them."""
 
 
 @kernel
@@ -62,16 +60,16 @@ def take_weights(low, high, k, first, count, n, batch, inputs, below, own, kept,
                 at = (k * batch + b) * below_source.shape[2]
                 begin, end = at + below_start[k, b, t + 1], at + below_start[k, b, t + 2]
                 spread(gw, 0, n, below_source, kept, begin, end, kept, gi)
-            elif x.shape[1] == 0:
-                row = t * batch + b
+            elif x.shape[2] == 0:
+                row = b * (own_start.shape[2] - 2) + t
                 spread_scaled(gw, 0, n, source, factor, row_start[row], row_start[row + 1], kept, gi)
             if gr.shape[0] > 0:
                 at = (k * batch + b) * own_source.shape[2]
                 spread(gr, 0, n, own_source, kept, at + own_start[k, b, t], at + own_start[k, b, t + 1], kept, gi)
-        if below_start.shape[0] == 0 and x.shape[1] > 0:
+        if below_start.shape[0] == 0 and x.shape[2] > 0:
             gi = place + pitch * (t - low)
             values = kept[gi : gi + n * count].reshape((count, n))
-            add_outer(gw, gw.shape[0], values, count, n, x[k % x.shape[0], t, first : first + count])
+            add_outer(gw, gw.shape[0], values, count, n, x[k % x.shape[0], first : first + count, t])
 
 
 @kernel
@@ -86,7 +84,7 @@ def products(go, count, n, few, listed, found, values, place, apart, matrices, m
 
 @kernel
 def back_through_step(g, gi, go, out, n, t, k, first, count, flags, simple, numbers, recurrents, constants, own, above,
-                      given, tape, initial, lengths, listed, found, zeros, gc, kept, to):  # fmt: skip
+                      given, tape, initial, lengths, listed, found, zeros, gc, kept, to, limit):  # fmt: skip
     """One step of a chunk back through its spiking neurons."""
     gu_above, weights_above = above
     neurons, steps, batch, places = flags[NEURONS], tape[0].shape[2], lengths.shape[0], g.shape[2]
@@ -102,7 +100,7 @@ def back_through_step(g, gi, go, out, n, t, k, first, count, flags, simple, numb
         distances(g, count, c, n, tape[0], tape[2], k, first, t, flags, numbers)
     few = False
     if flags[SURROGATE] == TRIANGLE:
-        few = list_active(g, count, n, c, listed, found) < ACTIVE * count * neurons
+        few = list_active(g, count, n, c, listed, found) < limit * count * neurons
     if gu_above.shape[0] > 0:
         length = gu_above.shape[3]
         place, matrix = ((k * steps + t) * batch + first) * length, k % weights_above.shape[0]
@@ -120,7 +118,7 @@ def back_through_step(g, gi, go, out, n, t, k, first, count, flags, simple, numb
 
 
 @kernel
-def backward(first_job, last_job, chunks, flags, simple, numbers, parameters, inputs, below, own, above, given, tape,
+def backward(first_job, last_job, chunks, flags, simple, numbers, limit, parameters, inputs, below, own, above, given, tape,
              initial, lengths, sums, gu, ginitial):  # fmt: skip
     """Gradients of one layer; job = one instance and one chunk of samples. Empty arrays are absent or not wanted.
 
@@ -131,6 +129,7 @@ def backward(first_job, last_job, chunks, flags, simple, numbers, parameters, in
         flags: What the layer is, see `layout`.
         simple: Whether `through_hard_spikes` is enough.
         numbers: Slope and dampening of the surrogate, and the smallest scale.
+        limit: Share of neurons that pass a gradient from which on products are worked out for all of them.
         parameters: recurrent weights by source [K, N or 0, width], constants [K, rows, capacity].
         inputs: As in `forward`.
         below: Spikes of the layer below, as in `forward`.
@@ -166,6 +165,7 @@ def backward(first_job, last_job, chunks, flags, simple, numbers, parameters, in
                     for r in range(3):
                         g[s, r, h] = gfinal[k, r + 1, first + s, h]
         gw, gr, gc = sums[0][k, chunk], sums[1][k, chunk], sums[2][k, chunk]
+        gw[:], gr[:], gc[:] = 0, 0, 0
         high = steps
         for t in range(steps - 1, -1, -1):
             low = t // SPAN * SPAN
@@ -183,7 +183,7 @@ def backward(first_job, last_job, chunks, flags, simple, numbers, parameters, in
             else:
                 back_through_step(
                     g, gi, go, out, n, t, k, first, count, flags, simple, numbers, recurrents, constants, own, above,
-                    given, tape, initial, lengths, listed, found, zeros, gc, kept, to,
+                    given, tape, initial, lengths, listed, found, zeros, gc, kept, to, limit,
                 )  # fmt: skip
             if not simple:
                 for s in range(count):

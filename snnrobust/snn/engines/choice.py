@@ -92,8 +92,8 @@ def part_of(layer: Layer, params: Params) -> Part:
         relative=surrogate.scale == "threshold",
         readout=getattr(layer, "decode", None),
     )
-    recurrent = layer.effective(params, "recurrent_weight") if "recurrent_weight" in params else None
-    return Part(kind, layer.effective(params, "weight"), recurrent, constants)
+    recurrent = layer.connecting(params, "recurrent_weight") if "recurrent_weight" in params else None
+    return Part(kind, layer.connecting(params, "weight"), recurrent, params.get("gain"), constants)
 
 
 def run_layer(layer: SpikingLayer, params: Params, x: Tensor, state: State | None) -> tuple[Tensor, State]:

@@ -45,7 +45,7 @@ from snnrobust.snn.engines.neuron_vectors import (
     neurons_8,
     neurons_64,
 )
-from snnrobust.snn.engines.row_vectors import add_rows, add_scaled_rows
+from snnrobust.snn.engines.row_vectors import add_all_rows, add_rows, add_scaled_rows
 from snnrobust.snn.engines.rows import add_product, append, scatter, scratch
 
 
@@ -54,8 +54,8 @@ def membrane(current, state, count, c, n, bias):
     """Synapse and membrane without spikes; a layer without a synapse has a_syn = 1. The next bias is added at once."""
     for g in range(count):
         for h in range(n):
-            i, v = current[g, h], state[g, POTENTIAL, h]
-            state[g, POTENTIAL, h] = v + c[A_MEM, h] * ((c[V_LEAK, h] - v) + i)
+            i, v = current[g, h], state[POTENTIAL, g, h]
+            state[POTENTIAL, g, h] = v + c[A_MEM, h] * ((c[V_LEAK, h] - v) + i)
             current[g, h] = (i - c[A_SYN, h] * i) + c[bias, h]
 
 
@@ -64,10 +64,10 @@ def adapt(state, count, c, n):
     """b <- b + a (o - b); the row `THRESHOLD` is v_th + adaptation b."""
     for g in range(count):
         for h in range(n):
-            b = state[g, ADAPTED, h]
-            b = b + c[A_ADAPT, h] * (state[g, SPIKES, h] - b)
-            state[g, ADAPTED, h] = b
-            state[g, THRESHOLD, h] = c[V_TH, h] + c[ADAPTATION, h] * b
+            b = state[ADAPTED, g, h]
+            b = b + c[A_ADAPT, h] * (state[SPIKES, g, h] - b)
+            state[ADAPTED, g, h] = b
+            state[THRESHOLD, g, h] = c[V_TH, h] + c[ADAPTATION, h] * b
 
 
 @kernel
@@ -76,12 +76,12 @@ def spikes_of_rows(state, count, c, n, refracts):
     zero, one = state.dtype.type(0), state.dtype.type(1)  # an integer would make double precision of single
     for g in range(count):
         for h in range(n):
-            state[g, SPIKES, h] = one if state[g, POTENTIAL, h] > state[g, THRESHOLD, h] else zero
+            state[SPIKES, g, h] = one if state[POTENTIAL, g, h] > state[THRESHOLD, g, h] else zero
         if refracts:
             for h in range(n):
-                o = state[g, SPIKES, h] if state[g, WAIT, h] <= zero else zero
-                state[g, WAIT, h] = c[REFRACTORY, h] if o > zero else state[g, WAIT, h] - one
-                state[g, SPIKES, h] = o
+                o = state[SPIKES, g, h] if state[WAIT, g, h] <= zero else zero
+                state[WAIT, g, h] = c[REFRACTORY, h] if o > zero else state[WAIT, g, h] - one
+                state[SPIKES, g, h] = o
 
 
 @kernel
@@ -92,7 +92,7 @@ def advance(current, state, count, c, at_c, bias, n, t, k, first, source, start,
     for g in range(count):
         sample = first + g
         e = start[k, sample, t + 1]
-        i, v, to = g * places, (g * STATE_ROWS + POTENTIAL) * places, ((k * batch + sample) * steps + t) * n
+        i, v, to = g * places, (POTENTIAL * state.shape[1] + g) * places, ((k * batch + sample) * steps + t) * n
         for h0 in range(0, n, MASK):
             if h0 + MASK > n:
                 word = np.uint64(0)
@@ -118,12 +118,12 @@ def collect(state, count, c, hard, k, first, t, source, start):
         sample = first + g
         begin = e = start[k, sample, t + 1]
         for h0 in range(0, places, MASK):
-            word = fired(state, (g * STATE_ROWS + SPIKES) * places + h0, c, ZERO * places + h0)
+            word = fired(state, (SPIKES * state.shape[1] + g) * places + h0, c, ZERO * places + h0)
             e = append(source, k, sample, e, word, h0)
         if hard:
             for spike in range(begin, e):
                 h = source[k, sample, spike]
-                state[g, POTENTIAL, h] = c[V_RESET, h]
+                state[POTENTIAL, g, h] = c[V_RESET, h]
         start[k, sample, t + 2] = e
 
 
@@ -153,10 +153,10 @@ def add_spikes(current, count, weights, instance, source, start, k, first, t, de
 def begin(current, state, count, c, k, first, initial, source, start):
     """State before the first step: at rest, or `initial` [K, 5, B, N] if it is not empty."""
     for g in range(count):
-        s, sample = state[g], first + g
-        s[:] = 0
-        s[THRESHOLD] = c[V_TH]
-        s[POTENTIAL] = c[V_LEAK]
+        sample = first + g
+        state[:, g] = 0
+        state[THRESHOLD, g] = c[V_TH]
+        state[POTENTIAL, g] = c[V_LEAK]
         current[g] = c[BIAS]
         e = 0
         if initial.shape[0] > 0:
@@ -164,7 +164,7 @@ def begin(current, state, count, c, k, first, initial, source, start):
             for h in range(given.shape[2]):
                 current[g, h] = given[0, sample, h] + c[BIAS, h]
                 for r in (POTENTIAL, ADAPTED, SPIKES, WAIT):
-                    s[r, h] = given[r, sample, h]
+                    state[r, g, h] = given[r, sample, h]
                 if given[SPIKES, sample, h] != 0:
                     source[k, sample, e] = h
                     e += 1
@@ -176,7 +176,7 @@ def keep(state, count, row, n, k, first, t, rows):
     """Note a row of each sample's state in rows [K, B, T, width]."""
     for g in range(count):
         for h in range(n):
-            rows[k, first + g, t, h] = state[g, row, h]
+            rows[k, first + g, t, h] = state[row, g, h]
 
 
 @kernel
@@ -196,15 +196,15 @@ def decode(state, count, n, t, k, first, lengths, how, result):
             continue
         if how == MEAN:
             for h in range(n):
-                result[k, sample, h] += state[g, POTENTIAL, h]
+                result[k, sample, h] += state[POTENTIAL, g, h]
         elif how == MAX and t > 0:
             for h in range(n):
-                v = state[g, POTENTIAL, h]
+                v = state[POTENTIAL, g, h]
                 if v > result[k, sample, h] or v != v:  # NaN stays, so that it is reported
                     result[k, sample, h] = v
         elif how == MAX or t == length - 1:
             for h in range(n):
-                result[k, sample, h] = state[g, POTENTIAL, h]
+                result[k, sample, h] = state[POTENTIAL, g, h]
 
 
 @kernel
@@ -221,7 +221,7 @@ def step(current, state, count, c, n, bias, t, k, first, flags, source, start, l
     if flags[SOFT]:
         for g in range(count):
             for h in range(n):
-                state[g, POTENTIAL, h] -= state[g, THRESHOLD, h] * state[g, SPIKES, h]
+                state[POTENTIAL, g, h] -= state[THRESHOLD, g, h] * state[SPIKES, g, h]
     if potentials.shape[0] > 0:
         keep(state, count, POTENTIAL, n, k, first, t, potentials)
     if quiet.shape[0] > 0:
@@ -234,7 +234,7 @@ def step(current, state, count, c, n, bias, t, k, first, flags, source, start, l
 
 
 @kernel
-def finish(current, s, flags, steps, k, sample, own, own_start, length, logits, rates, spikes, final):
+def finish(current, state, g, flags, steps, k, sample, own, own_start, length, logits, rates, spikes, final):
     """Means, dense spikes and the last state of one sample, where they are wanted."""
     start, source, neurons = own_start[k, sample], own[k, sample], flags[NEURONS]
     if flags[READOUT] == MEAN:
@@ -251,11 +251,11 @@ def finish(current, s, flags, steps, k, sample, own, own_start, length, logits, 
                 spikes[k, t, sample, source[e]] = 1
     if final.shape[0] > 0:
         if flags[READOUT] == 0:
-            scatter(s[SPIKES], s.shape[1], source, start[steps], start[steps + 1])
+            scatter(state[SPIKES, g], state.shape[2], source, start[steps], start[steps + 1])
         for h in range(neurons):
-            final[k, 0, sample, h] = current[h]
+            final[k, 0, sample, h] = current[g, h]
             for r in (POTENTIAL, ADAPTED, SPIKES, WAIT):
-                final[k, r, sample, h] = s[r, h]
+                final[k, r, sample, h] = state[r, g, h]
 
 
 @kernel
@@ -269,7 +269,7 @@ def forward(first_job, last_job, group, flags, parameters, inputs, below, own, r
         flags: What the layer is, see `layout`.
         parameters: weight [K, I, width], recurrent [K, N or 0, width], constants [K, rows, capacity]; an array with one
             instance serves all.
-        inputs: x [K, T, B, I] dense, or of 0 steps; then the sources, factors and first indices of `nonzeros`.
+        inputs: x [K, B, T, I] dense, or of 0 steps; then the sources, factors and first indices of `nonzeros`.
         below: Spikes of the layer below instead of inputs: lists [K, B, T N] and starts [K, B, T + 2], or empty.
         own: This layer's, to be written.
         results: logits [K, B, width], rates [K, B, N], spikes [K, T, B, N], final state [K, 5, B, N].
@@ -286,7 +286,7 @@ def forward(first_job, last_job, group, flags, parameters, inputs, below, own, r
     n, batch, steps = weights.shape[2], lengths.shape[0], own_start.shape[2] - 2
     groups, places = (batch + group - 1) // group, constants.shape[2]
     current = scratch(group, places, constants)
-    state = scratch(group * STATE_ROWS, places, constants).reshape((group, STATE_ROWS, places))
+    state = scratch(STATE_ROWS * group, places, constants).reshape((STATE_ROWS, group, places))
     dense = np.empty((group, max(weights.shape[1], n)), weights.dtype)
     plain = not (flags[READOUT] or flags[SOFT] or flags[ADAPTIVE] or flags[REFRACTS] or tape[1].shape[0] > 0)
     for job in range(first_job, last_job):
@@ -301,12 +301,16 @@ def forward(first_job, last_job, group, flags, parameters, inputs, below, own, r
                 add_spikes(
                     current, count, weights, own_weights, below_source, below_start, k, first, t + 1, dense, limits[0]
                 )
-            elif x.shape[1] > 0:
-                values = x[k % x.shape[0], t, first : first + count]
-                add_product(current, count, weights[own_weights], n, values, weights.shape[1])
+            elif x.shape[2] > 0:
+                for g in range(count):
+                    at = ((k % x.shape[0] * batch + first + g) * steps + t) * x.shape[3]
+                    add_all_rows(
+                        current, g * places, weights, own_weights * weights.shape[1] * n, n, own_source, x,
+                        at, at + x.shape[3],
+                    )  # fmt: skip
             else:
                 for g in range(count):
-                    row = t * batch + first + g
+                    row = (first + g) * steps + t
                     add_scaled_rows(
                         current, g * places, weights, own_weights * weights.shape[1] * n, n, source, factor,
                         row_start[row], row_start[row + 1],
@@ -326,6 +330,6 @@ def forward(first_job, last_job, group, flags, parameters, inputs, below, own, r
         for g in range(count):
             sample = first + g
             finish(
-                current[g], state[g], flags, steps, k, sample, own_source, own_start, lengths[sample],
+                current, state, g, flags, steps, k, sample, own_source, own_start, lengths[sample],
                 logits, rates, spikes, final,
             )  # fmt: skip

@@ -1,30 +1,36 @@
-"""The fused engine for the CPU: `forward` and `backward` of one layer, as two plain functions on arrays.
+"""The fused engine for the CPU, forward: one layer as a plain function on arrays; `gradients` goes back through it.
 
-It sees per-step constants only: time constants, integrator and gain are chained outside by torch. Everything that a
-graph needs is in its `Tape`, which keeps its memory to itself for as long as it lives.
+It sees per-step constants only: time constants and integrator are chained outside by torch. Everything that a graph
+needs is in its `Tape`, which keeps its memory to itself for as long as it lives.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from snnrobust.compiled import run_jobs
-from snnrobust.snn.engines import backward as backward_kernels
-from snnrobust.snn.engines import forward as forward_kernels
+from snnrobust.snn.engines import forward as kernels
 from snnrobust.snn.engines import layout
+from snnrobust.snn.engines.inputs import Inputs, Spikes
 from snnrobust.snn.engines.memory import Lease, Values, zeros
-from snnrobust.snn.engines.rows import SLACK, nonzeros, transpose
+from snnrobust.snn.engines.rows import SLACK, transpose
 
-SPARSE = 0.3
-"""Share of non-zero inputs below which they are listed."""
 CACHED_BYTES = 400_000
 """Weights up to this size stay in a core's cache, where a row is cheap wherever it lies."""
 GROUP = 8
 """Samples that a forward job runs side by side: a weight row read for one may serve all."""
+Run = Callable[..., None]
+"""`run_jobs`, or `alone`."""
+
+
+def alone(kernel: Callable[..., None], jobs: int, *args: Any) -> None:  # noqa: ANN401 (whatever the kernel takes)
+    """All jobs on the calling thread, which is one of several."""
+    kernel(0, jobs, *args)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,68 +68,67 @@ class Kind:
 
 
 @dataclass(frozen=True)
-class Spikes:
-    """Spikes as lists: of instance k and sample b, segment t + 1 of `source[k, b]` are the neurons that fire at t.
+class Ready:
+    """A layer's parameters as the kernels want them; an array of one instance serves all.
 
     Attributes:
-        source: Indices [K, B, T N], int32.
-        start: First index of each segment [K, B, T + 2]; segment 0 are the spikes before the first step.
-        memory: What lends the arrays.
+        kind: What it is.
+        flags: The same in integers.
+        weights: By source [1 or K, I, width].
+        recurrents: By source [1 or K, N or 0, width].
+        constants: Rows [1 or K, rows, capacity].
+        instances: K.
     """
 
-    source: Values
-    start: Values
-    memory: Lease = field(repr=False)
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """Inputs [1 or K, T, B, I] as the kernels want them: dense, or the list of what is not zero."""
-
-    x: Values
-    source: Values
-    factor: Values
-    start: Values
-    steps: int
-    batch: int
+    kind: Kind
+    flags: Values
+    weights: Values
+    recurrents: Values
+    constants: Values
+    instances: int
 
     @classmethod
-    def of(cls, x: Values) -> Inputs:
-        """From x [T, B, I] or [K, T, B, I]; sparse ones that all instances share are listed."""
-        steps, batch, inputs = x.shape[-3:]
-        nothing = np.zeros(0, np.int64)
-        if x.ndim == 3:
-            rows = x.reshape(steps * batch, inputs)
-            counts = np.count_nonzero(rows, axis=1)
-            total = int(counts.sum())
-            if total < SPARSE * rows.size:
-                start = np.zeros(len(rows) + 1, np.int64)
-                np.cumsum(counts, out=start[1:])
-                source, factor = np.empty(total, np.int32), np.empty(total, x.dtype)
-                run_jobs(nonzeros, len(rows), rows, source, factor, start)
-                return cls(np.empty((1, 0, batch, inputs), x.dtype), source, factor, start, steps, batch)
-        dense = np.ascontiguousarray(x if x.ndim == 4 else x[None])
-        return cls(dense, np.zeros(0, np.int32), np.zeros(0, x.dtype), nothing, steps, batch)
+    def of(
+        cls, kind: Kind, weight: Values, recurrent: Values | None, constants: Mapping[str, Values], memory: Lease,
+        *, gain: Values | None = None, run: Run = run_jobs,
+    ) -> Ready:  # fmt: skip
+        """From weights (to, from) [N, I] or [K, N, I], constants [N] or [K, N] by name, and a gain on the weights."""
+        n = layout.width(kind.neurons)
+        weights = by_source(weight, memory, "weight", gain=gain, run=run)
+        if recurrent is None:
+            recurrents = np.empty((1, 0, n), weight.dtype)
+        else:
+            recurrents = by_source(recurrent, memory, "recurrent", gain=gain, run=run)
+        rows = constant_rows(constants, kind.neurons, weight.dtype)
+        flags = kind.flags(adaptive="a_adapt" in constants, refracts="refractory" in constants)
+        return cls(kind, flags, weights, recurrents, rows, max(len(weights), len(recurrents), len(rows)))
 
-    def block(self, instances: slice) -> Inputs:
-        """Those of some instances."""
-        return replace(self, x=self.x[instances])
-
-    def arrays(self) -> tuple[Values, Values, Values, Values]:
-        """For the kernels."""
-        return self.x, self.source, self.factor, self.start
+    @property
+    def simple(self) -> bool:
+        """Whether it spikes and resets hard, with nothing else."""
+        f, kind = self.flags, self.kind
+        return not (kind.readout or kind.soft or kind.relative or f[layout.ADAPTIVE] or f[layout.REFRACTS])
 
 
 @dataclass(frozen=True)
 class Tape:
-    """What the backward pass needs of a forward pass."""
+    """What the backward pass needs of a forward pass.
 
-    kind: Kind
-    flags: Values
+    Attributes:
+        layer: The layer.
+        instances: K.
+        inputs: What drove it.
+        own: Its spikes.
+        arrays: v before the reset, i, b, refractory steps left [K, B, T, width] each; empty where they are not needed.
+        initial: State before the first step.
+        lengths: Valid steps [B].
+        logits: Of a readout [K, B, width].
+        simple: Whether only gradients of the weights and the bias of simple neurons are wanted.
+        memory: What lends the arrays.
+    """
+
+    layer: Ready
     instances: int
-    weights: Values
-    recurrents: Values
-    constants: Values
     inputs: Inputs | Spikes
     own: Spikes
     arrays: tuple[Values, Values, Values, Values]
@@ -134,16 +139,22 @@ class Tape:
     memory: Lease = field(repr=False)
 
 
-def by_source(weight: Values, memory: Lease, name: str) -> Values:
-    """Weights (to, from) [N, I] or [K, N, I] as rows of sources [1 or K, I, width], padded with zeros."""
-    matrices = weight if weight.ndim == 3 else weight[None]
+def by_source(
+    weight: Values, memory: Lease, name: str, *, gain: Values | None = None, run: Run = run_jobs
+) -> Values:
+    """Weights (to, from) [N, I] or [K, N, I] times gain [N] or [K, N] as rows of sources [1 or K, I, width]."""
+    matrices = np.ascontiguousarray(weight if weight.ndim == 3 else weight[None])
     count, neurons, inputs = matrices.shape
+    factors = np.ones((1, neurons), weight.dtype) if gain is None else np.atleast_2d(gain)
+    if len(factors) > count:
+        matrices = np.broadcast_to(matrices, (len(factors), neurons, inputs)).copy()
+        count = len(factors)
     result = memory.empty(name, (count, inputs, layout.width(neurons)), weight.dtype)
-    run_jobs(transpose, count * (-(-inputs // 32)), np.ascontiguousarray(matrices), result)
+    run(transpose, count * (-(-inputs // 8)), matrices, factors, result)
     return result
 
 
-def constant_rows(values: dict[str, Values], neurons: int, dtype: Any) -> Values:  # noqa: ANN401 (a dtype)
+def constant_rows(values: Mapping[str, Values], neurons: int, dtype: Any) -> Values:  # noqa: ANN401 (a dtype)
     """Constants [N] or [K, N] by name as rows [1 or K, rows, capacity]."""
     count = max([len(v) for v in values.values() if v.ndim == 2], default=1)
     rows = zeros((count, layout.ZERO + 1, layout.capacity(neurons)), dtype)
@@ -155,11 +166,9 @@ def constant_rows(values: dict[str, Values], neurons: int, dtype: Any) -> Values
 
 
 def forward(
-    kind: Kind,
-    weight: Values,
-    recurrent: Values | None,
-    constants: dict[str, Values],
+    layer: Ready,
     inputs: Inputs | Spikes,
+    memory: Lease,
     *,
     instances: int = 1,
     initial: Values | None = None,
@@ -167,50 +176,35 @@ def forward(
     want: frozenset[str] = frozenset(),
     tape: bool = False,
     constant_gradients: bool = True,
+    run: Run = run_jobs,
 ) -> tuple[dict[str, Values], Spikes, Tape | None]:
     """Run one layer over all steps.
 
     Args:
-        kind: What it is.
-        weight: (to, from) [N, I] or [K, N, I].
-        recurrent: (to, from) [N, N] or [K, N, N].
-        constants: [N] or [K, N] by name, see `layout.CONSTANTS`.
+        layer: Its parameters.
         inputs: Inputs, or the spikes of the layer below.
+        memory: Lends what the spikes and the tape keep.
         instances: At least this many, also where no array has an instance axis.
         initial: State before the first step [1 or K, 5, B, N]: i, v, b, spikes, refractory steps left.
         lengths: Valid steps [B] for logits and rates.
         want: Which results: rates [K, B, N], spikes [K, T, B, N], final [K, 5, B, N].
-        tape: Keep what `backward` needs.
+        tape: Keep what `gradients.backward` needs.
         constant_gradients: Keep what the gradients of constants other than the bias need.
+        run: Who runs the jobs.
 
     Returns:
         Results by name (logits of a readout), the spikes, the tape.
     """
-    memory = Lease()
-    dtype, neurons = weight.dtype, kind.neurons
-    rows = constant_rows(constants, neurons, dtype)
-    n = layout.width(neurons)
-    weights = by_source(weight, memory, "weight")
-    recurrents = by_source(recurrent, memory, "recurrent") if recurrent is not None else np.empty((1, 0, n), dtype)
-    flags = kind.flags(adaptive="a_adapt" in constants, refracts="refractory" in constants)
-    if isinstance(inputs, Spikes):
-        steps, batch, given = inputs.start.shape[2] - 2, inputs.start.shape[1], len(inputs.source)
-        below = inputs.source, inputs.start
-        listed = Inputs(np.empty((1, 0, batch, 1), dtype), *_no_list(dtype), steps, batch)
-    else:
-        steps, batch, given = inputs.steps, inputs.batch, len(inputs.x)
-        below = np.empty((0, 0, 0), np.int32), np.empty((0, 0, 0), np.int32)
-        listed = inputs
-    count = max(instances, len(weights), len(recurrents), len(rows), given, 0 if initial is None else len(initial))
+    dtype, neurons, steps, batch = layer.weights.dtype, layer.kind.neurons, inputs.steps, inputs.batch
+    n, spiking = layout.width(neurons), layer.kind.readout is None
+    count = max(instances, layer.instances, inputs.instances, 0 if initial is None else len(initial))
     state = initial if initial is not None else np.empty((0, 5, batch, neurons), dtype)
-    spiking = kind.readout is None
     own = Spikes(
         memory.empty("own", (count, batch, steps * neurons + SLACK if spiking else 1), np.int32),
         memory.empty("starts", (count, batch, steps + 2), np.int32),
         memory,
     )
-    simple = spiking and not (kind.soft or kind.relative or flags[layout.ADAPTIVE] or flags[layout.REFRACTS])
-    simple = simple and not constant_gradients
+    simple = layer.simple and not constant_gradients
 
     def kept(name: str, wanted: bool) -> Values:
         return memory.empty(name, (count if wanted else 0, batch, steps, n), dtype)
@@ -218,8 +212,8 @@ def forward(
     arrays = (
         kept("potential", tape),
         kept("current", tape and not simple),
-        kept("adapted", tape and bool(flags[layout.ADAPTIVE])),
-        kept("wait", tape and bool(flags[layout.REFRACTS])),
+        kept("adapted", tape and bool(layer.flags[layout.ADAPTIVE])),
+        kept("wait", tape and bool(layer.flags[layout.REFRACTS])),
     )
     valid = np.full(batch, steps, np.int64) if lengths is None else lengths.astype(np.int64)
     results = {
@@ -228,121 +222,19 @@ def forward(
         "spikes": np.zeros((count if "spikes" in want else 0, steps, batch, neurons), dtype),
         "final": np.zeros((count if "final" in want else 0, 5, batch, neurons), dtype),
     }
-    limits = np.array([_dense_from(weights), _dense_from(recurrents)])
-    run_jobs(
-        forward_kernels.forward,
-        count * -(-batch // GROUP),
-        GROUP,
-        flags,
-        (weights, recurrents, rows),
-        listed.arrays(),
-        below,
-        (own.source, own.start),
-        tuple(results.values()),
-        arrays,
-        state,
-        valid,
-        limits,
-    )
-    record = None
-    if tape:
-        record = Tape(
-            kind, flags, count, weights, recurrents, rows, inputs, own, arrays,
-            state, valid, results["logits"], simple, memory,
-        )  # fmt: skip
-    return results, own, record
-
-
-def _no_list(dtype: Any) -> tuple[Values, Values, Values]:  # noqa: ANN401 (a dtype)
-    return np.zeros(0, np.int32), np.zeros(0, dtype), np.zeros(0, np.int64)
+    listed, below = inputs.arrays(dtype)
+    limits = np.array([_dense_from(layer.weights), _dense_from(layer.recurrents)])
+    run(
+        kernels.forward, count * -(-batch // GROUP), GROUP, layer.flags,
+        (layer.weights, layer.recurrents, layer.constants), listed, below, (own.source, own.start),
+        tuple(results.values()), arrays, state, valid, limits,
+    )  # fmt: skip
+    if not tape:
+        return results, own, None
+    logits = results["logits"]
+    return results, own, Tape(layer, count, inputs, own, arrays, state, valid, logits, simple, memory)
 
 
 def _dense_from(weights: Values) -> float:
     """Share of active sources from which on rows are read for all samples at once."""
     return 0.7 if weights[0].nbytes <= CACHED_BYTES else 0.25
-
-
-def backward(
-    tape: Tape,
-    *,
-    above: tuple[Values, Values] | None = None,
-    logits: Values | None = None,
-    rates: Values | None = None,
-    spikes: Values | None = None,
-    final: Values | None = None,
-    weights: bool = True,
-    current: bool = False,
-    state: bool = False,
-) -> dict[str, Values]:
-    """Gradients of one layer, per instance.
-
-    Args:
-        tape: Of the forward pass.
-        above: Gradient of the currents of the layer above [K, T, B, width], and its weights by
-            source [1 or K, N, width].
-        logits: Gradient of a readout's logits [K, B, O].
-        rates: Gradient of the mean rates [K, B, N].
-        spikes: Gradient of the spikes [K, T, B, N].
-        final: Gradient of the final state [K, 5, B, N].
-        weights: Whether gradients of the weights are wanted.
-        current: Whether that of the current is wanted.
-        state: Whether that of the initial state is wanted.
-
-    Returns:
-        By name: weight [K, I, N] and recurrent [K, N, N] (from, to), the constants [K, N] by name, current
-        [K, T, B, width], state [K, 5, B, N].
-    """
-    kind, memory, dtype = tape.kind, tape.memory, tape.weights.dtype
-    n, count = layout.width(kind.neurons), tape.instances
-    potentials = tape.arrays[0]
-    batch, steps = potentials.shape[1:3]
-    chunks = chunks_of(batch)
-    inputs = tape.inputs
-    if isinstance(inputs, Spikes):
-        below, listed = (inputs.source, inputs.start), (np.empty((1, 0, batch, 1), dtype), *_no_list(dtype))
-    else:
-        below, listed = (np.empty((0, 0, 0), np.int32), np.empty((0, 0, 0), np.int32)), inputs.arrays()
-    sums = (
-        zeros((count, chunks, tape.weights.shape[1] if weights else 0, n), dtype),
-        zeros((count, chunks, tape.recurrents.shape[1] if weights else 0, n), dtype),
-        zeros((count, chunks, 8, n), dtype),
-    )
-    gu = memory.empty("gu", (count if current else 0, steps, batch, n), dtype)
-    gstate = np.zeros((count if state else 0, 5, batch, kind.neurons), dtype)
-    over = (np.empty((0, steps, batch, 8), dtype), np.empty((1, 0, 8), dtype)) if above is None else above
-    given = (
-        np.zeros((0, batch, n), dtype) if logits is None else _wide(logits, n),
-        tape.logits,
-        np.zeros((0, batch, kind.neurons), dtype) if rates is None else rates,
-        np.zeros((0, steps, batch, kind.neurons), dtype) if spikes is None else spikes,
-        np.zeros((0, 5, batch, kind.neurons), dtype) if final is None else final,
-    )
-    numbers = np.array([kind.slope, kind.dampening, 1e-12], dtype)
-    run_jobs(
-        backward_kernels.backward, count * chunks, chunks, tape.flags, tape.simple, numbers,
-        (tape.recurrents, tape.constants), listed, below, (tape.own.source, tape.own.start), over, given, tape.arrays,
-        tape.initial, tape.lengths, sums, gu, gstate,
-    )  # fmt: skip
-    weight, recurrent_sum, constants = (tree_sum(s) for s in sums)
-    result = {"weight": weight[..., : kind.neurons], "recurrent": recurrent_sum[..., : kind.neurons]}
-    for row, name in enumerate(layout.CONSTANTS[:8]):
-        result[name] = constants[:, row, : kind.neurons]
-    return {**result, "current": gu, "state": gstate}
-
-
-def chunks_of(batch: int) -> int:
-    """Chunks of a batch, each with its own sums: a power of two that depends on the batch alone."""
-    return 1 << max(0, min(4, (batch // 8).bit_length() - 1))
-
-
-def tree_sum(sums: Values) -> Values:
-    """The sum over axis 1, pairwise in a fixed order; its length is a power of two."""
-    while sums.shape[1] > 1:
-        sums = sums[:, 0::2] + sums[:, 1::2]
-    return sums[:, 0]
-
-
-def _wide(values: Values, n: int) -> Values:
-    result = np.zeros((*values.shape[:-1], n), values.dtype)
-    result[..., : values.shape[-1]] = values
-    return result

@@ -18,14 +18,14 @@ def _row(builder, source, e, stride):
     return builder.mul(builder.sext(builder.load(builder.gep(source, [e])), WORD), stride)
 
 
-def _adder(scaled):
-    """The intrinsic that adds listed rows."""
+def _adder(scaled, listed=True):
+    """The intrinsic that adds listed rows, or those of the sources 0, 1, .."""
 
     @intrinsic
     def add(context, totals, place, rows, first, n, source, factor, start, stop):
         """totals[place + h] += factor[e] rows[first + n source[e] + h] for h < n, e in start .. stop - 1, in order.
 
-        The factor is 1 without a scale, and `factor` not looked at.
+        The factor is 1 without a scale, and `factor` not looked at; without a list, source[e] is e - start.
         """
 
         def generate(target, builder, signature, arguments):
@@ -37,7 +37,8 @@ def _adder(scaled):
                 origin, here = builder.gep(rows, [builder.add(first, h)]), builder.add(place, h)
 
                 def row(e, sums):
-                    values = emit.load(origin, _row(builder, sources, e, n))
+                    where = _row(builder, sources, e, n) if listed else builder.mul(builder.sub(e, start), n)
+                    values = emit.load(origin, where)
                     if scaled:
                         values = emit.everywhere(builder.load(builder.gep(factors, [e]))) * values
                     return sums + values
@@ -88,7 +89,7 @@ def _spreader(scaled):
     return spread
 
 
-add_rows, add_scaled_rows = _adder(False), _adder(True)
+add_rows, add_scaled_rows, add_all_rows = _adder(False), _adder(True), _adder(True, listed=False)
 spread, spread_scaled = _spreader(False), _spreader(True)
 
 
@@ -162,3 +163,32 @@ def _total(builder, vectors):
 
 
 dots_1, dots_2, dots_3 = (_dots(samples) for samples in (1, 2, 3))
+
+
+@intrinsic
+def transpose_8(context, matrix, place, stride, gain, at, result, to, wide):
+    """result[to + wide c + r] = gain[at + r] matrix[place + stride r + c] for r, c < 8."""
+
+    def generate(target, builder, signature, arguments):
+        emit = Emitter(target, builder, signature, arguments, 8)
+        matrix, gain, result = (emit.data(m) for m in (0, 3, 5))
+        place, stride, at, to, wide = (arguments[m] for m in (1, 2, 4, 6, 7))
+        rows = []
+        for r in range(8):
+            factor = emit.everywhere(builder.load(builder.gep(gain, [builder.add(at, WORD(r))])))
+            rows.append((factor * emit.load(matrix, builder.add(place, builder.mul(stride, WORD(r))))).value)
+        for step in (1, 2, 4):  # each swaps the blocks of so many values beside the diagonal of twice as many
+            for a in range(8):
+                if a & step:
+                    continue
+                b = a + step
+                for_a = [lane if not lane & step else lane - step + 8 for lane in range(8)]
+                for_b = [lane + step if not lane & step else lane + 8 for lane in range(8)]
+                masks = [ir.Constant(ir.VectorType(INT, 8), places) for places in (for_a, for_b)]
+                rows[a], rows[b] = (builder.shuffle_vector(rows[a], rows[b], mask) for mask in masks)
+        for c in range(8):
+            emit.store(Vector(builder, rows[c]), result, builder.add(to, builder.mul(wide, WORD(c))))
+        return target.get_dummy_value()
+
+    index = types.int64
+    return types.void(matrix, index, index, gain, index, result, index, index), generate

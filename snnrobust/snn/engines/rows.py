@@ -11,7 +11,7 @@ import numpy as np
 
 from snnrobust.compiled import kernel
 from snnrobust.snn.engines.neuron_vectors import bits_of, lowest_bit
-from snnrobust.snn.engines.row_vectors import dots_1, dots_2, dots_3
+from snnrobust.snn.engines.row_vectors import dots_1, dots_2, dots_3, transpose_8
 
 SLACK = 4
 """Places that a list of spikes needs after its last: `append` writes so many at once."""
@@ -128,9 +128,19 @@ def scatter(row, n, source, start, stop):
 
 
 @kernel
-def nonzeros(start, stop, values, source, factor, first):
-    """Of rows start .. stop - 1 of values [rows, n]: where they are not 0, and their values, from first[row] on."""
-    for r in range(start, stop):
+def count_nonzeros(values, counts):
+    """How many of each row of values [rows, n] are not 0."""
+    for r in range(values.shape[0]):
+        found = 0
+        for j in range(values.shape[1]):
+            found += values[r, j] != 0
+        counts[r] = found
+
+
+@kernel
+def nonzeros(values, source, factor, first):
+    """Of each row of values [rows, n]: where they are not 0, and their values, from first[row] on."""
+    for r in range(values.shape[0]):
         e = first[r]
         for j in range(values.shape[1]):
             if values[r, j] != 0:
@@ -139,16 +149,41 @@ def nonzeros(start, stop, values, source, factor, first):
 
 
 @kernel
-def transpose(start, stop, matrices, result):
-    """result[k, j, :n] = matrices[k, :n, j] and 0 from n on; job = 32 rows j of one k, in blocks that fit the cache."""
-    n, sources = matrices.shape[1], matrices.shape[2]
-    blocks = (sources + 31) // 32
+def transpose(start, stop, matrices, gain, result):
+    """result[k, j, :n] = gain[k, :n] matrices[k, :n, j] and 0 from n on; job = 8 rows j of one k."""
+    n, sources, width = matrices.shape[1], matrices.shape[2], result.shape[2]
+    blocks = (sources + 7) // 8
     for job in range(start, stop):
-        k, first = job // blocks, job % blocks * 32
-        last = min(first + 32, sources)
-        for h0 in range(0, n, 32):
-            for h in range(h0, min(h0 + 32, n)):
-                for j in range(first, last):
-                    result[k, j, h] = matrices[k, h, j]
-        for j in range(first, last):
+        k, first = job // blocks, job % blocks * 8
+        own = k % gain.shape[0]
+        whole = n // 8 * 8 if first + 8 <= sources else 0
+        for h in range(0, whole, 8):
+            place, to = (k * n + h) * sources + first, (k * sources + first) * width + h
+            transpose_8(matrices, place, sources, gain, own * n + h, result, to, width)
+        for j in range(first, min(first + 8, sources)):
+            for h in range(whole, n):
+                result[k, j, h] = gain[own, h] * matrices[k, h, j]
             result[k, j, n:] = np.float32(0)
+
+
+@kernel
+def sum_chunks(start, stop, sums, result):
+    """result[k, h, j] = sum_c sums[k, c, j, h], pairwise over a number of chunks that is a power of two; job = 8 rows j.
+
+    Overwrites sums.
+    """
+    count, sources, n = sums.shape[1], sums.shape[2], result.shape[1]
+    blocks = (sources + 7) // 8
+    for job in range(start, stop):
+        k, first = job // blocks, job % blocks * 8
+        last = min(first + 8, sources)
+        apart = 1
+        while apart < count:
+            for c in range(0, count, 2 * apart):
+                for j in range(first, last):
+                    for h in range(sums.shape[3]):
+                        sums[k, c, j, h] += sums[k, c + apart, j, h]
+            apart *= 2
+        for h in range(n):
+            for j in range(first, last):
+                result[k, h, j] = sums[k, 0, j, h]

@@ -1,0 +1,188 @@
+"""A whole stack without gradients: a thread takes some samples of one chip through all layers, and keeps results only.
+
+Spikes live in lists that the thread writes over for its next samples, weights by source in arrays that it writes over
+for its next chip: memory does not grow with the number of chips, samples or steps beyond the results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from snnrobust.compiled import get_threads, run_jobs
+from snnrobust.snn.engines.fused import GROUP, Kind, Ready, Run, Tape, alone, by_source, forward
+from snnrobust.snn.engines.inputs import Inputs, Spikes
+from snnrobust.snn.engines.memory import Lease, Values
+
+Arrays = Mapping[str, Values]
+"""A layer's weight, recurrent, gain and constants by name, as in `stack.Part`."""
+_LIST_BYTES = 32_000_000
+"""What the lists of spikes of one thread may take; little of it is touched where spikes are sparse."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be run, and what is wanted of it.
+
+    Attributes:
+        kinds: What each layer is.
+        names: Names of each layer's arrays.
+        lengths: Valid steps [B], or None.
+        rates: Whether rates are wanted.
+        spikes: Whether spikes are wanted.
+        final: Whether the final state of the last spiking layer is wanted.
+    """
+
+    kinds: tuple[Kind, ...]
+    names: tuple[tuple[str, ...], ...]
+    lengths: Values | None
+    rates: bool
+    spikes: bool
+    final: bool
+
+
+def through_layers(
+    request: Request,
+    layers: Sequence[Ready],
+    inputs: Inputs,
+    memories: Sequence[Lease],
+    *,
+    instances: int = 1,
+    initial: Values | None = None,
+    constant_gradients: Sequence[bool] | None = None,
+    run: Run = run_jobs,
+) -> tuple[list[Values], list[Tape]]:
+    """All layers one after the other: logits of a readout, then rates, spikes and final state; and their tapes.
+
+    Args:
+        request: What is wanted.
+        layers: The layers.
+        inputs: Of the first one.
+        memories: What each layer's lists and tape lie in.
+        instances: At least this many.
+        initial: State of the first layer before the first step.
+        constant_gradients: Whether gradients of a layer's constants other than the bias are wanted; None for no tapes.
+        run: Who runs the jobs.
+    """
+    below: Inputs | Spikes = inputs
+    logits, rates, spikes, finals, tapes = [], [], [], [], []
+    wanted = ("rates",) * request.rates + ("spikes",) * request.spikes + ("final",) * request.final
+    for n, (layer, memory) in enumerate(zip(layers, memories, strict=True)):
+        spiking = layer.kind.readout is None
+        found, below, tape = forward(
+            layer, below, memory, instances=instances, initial=initial if spiking else None, lengths=request.lengths,
+            want=frozenset(wanted if spiking else ()), tape=constant_gradients is not None,
+            constant_gradients=constant_gradients is not None and constant_gradients[n], run=run,
+        )  # fmt: skip
+        if spiking:
+            rates += [found["rates"]] * request.rates
+            spikes += [found["spikes"]] * request.spikes
+            finals = [found["final"]] * request.final
+        else:
+            logits = [np.ascontiguousarray(found["logits"][..., : layer.kind.neurons])]
+        if tape is not None:
+            tapes.append(tape)
+    return [*logits, *rates, *spikes, *finals], tapes
+
+
+def infer(request: Request, inputs: Inputs, initial: Values | None, layers: Sequence[Arrays]) -> list[Values]:
+    """The results of `through_layers` for all chips [K, ...]."""
+    count = instances_of(inputs, initial, layers)
+    chips = [_Chips.of(kind, own) for kind, own in zip(request.kinds, layers, strict=True)]
+    size = _samples_at_once(request, inputs, count)
+    parts = -(-inputs.batch // size)
+    results = _empty_results(request, inputs, count, chips[0].dtype)
+    axes = [2 if r.ndim == 4 else 1 for r in results]  # where samples are
+
+    def work(first: int, last: int) -> None:
+        memories, at, ready = [Lease() for _ in chips], -1, []
+        for unit in range(first, last):
+            k, part = divmod(unit, parts)
+            samples = slice(part * size, min((part + 1) * size, inputs.batch))
+            if k != at:
+                at, ready = k, [chip.one(k, memory) for chip, memory in zip(chips, memories, strict=True)]
+            state = None if initial is None else np.ascontiguousarray(initial[k % len(initial)][None, :, samples])
+            lengths = None if request.lengths is None else request.lengths[samples]
+            own = replace(request, lengths=lengths)
+            found, _ = through_layers(own, ready, inputs.part(k, samples), memories, initial=state, run=alone)
+            for result, axis, values in zip(results, axes, found, strict=True):
+                result[(k, *(slice(None),) * (axis - 1), samples)] = values[0]
+
+    run_jobs(work, count * parts)
+    return results
+
+
+@dataclass(frozen=True)
+class _Chips:
+    """One layer of all chips: its arrays, the first chip ready, and whether all have its weights."""
+
+    own: Arrays
+    ready: Ready
+    shared: bool
+    memory: Lease
+
+    @classmethod
+    def of(cls, kind: Kind, own: Arrays) -> _Chips:
+        shared = all(own[name].ndim == axes for name, axes in _WEIGHTS.items() if name in own)
+        some = own if shared else {name: _of_chip(name, v, 0) for name, v in own.items() if name in _WEIGHTS}
+        memory = Lease()
+        ready = Ready.of(kind, some["weight"], some.get("recurrent"), constants_of(own), memory, gain=some.get("gain"))
+        return cls(own, ready, shared, memory)
+
+    @property
+    def dtype(self) -> Any:  # noqa: ANN401
+        return self.ready.weights.dtype
+
+    def one(self, k: int, memory: Lease) -> Ready:
+        """One chip's; its weights lie in `memory`."""
+        rows = self.ready.constants
+        ready = replace(self.ready, constants=rows[k % len(rows)][None], instances=1)
+        if self.shared:
+            return ready
+        own = {name: _of_chip(name, v, k) for name, v in self.own.items() if name in _WEIGHTS}
+        gain = own.get("gain")
+        weights = by_source(own["weight"], memory, "weight", gain=gain, run=alone)
+        if "recurrent" not in own:
+            return replace(ready, weights=weights)
+        return replace(
+            ready, weights=weights, recurrents=by_source(own["recurrent"], memory, "recurrent", gain=gain, run=alone)
+        )
+
+
+_WEIGHTS = {"weight": 2, "recurrent": 2, "gain": 1}
+
+
+def _of_chip(name: str, values: Values, k: int) -> Values:
+    chosen: Values = values[k] if values.ndim > _WEIGHTS[name] else values
+    return chosen
+
+
+def constants_of(own: Arrays) -> dict[str, Values]:
+    """The per-step constants among a layer's arrays."""
+    return {name: v for name, v in own.items() if name not in _WEIGHTS}
+
+
+def instances_of(inputs: Inputs, initial: Values | None, layers: Sequence[Arrays]) -> int:
+    """Instances K of a stack, 1 if nothing has an instance axis."""
+    found = [len(v) for own in layers for name, v in own.items() if v.ndim > _WEIGHTS.get(name, 1)]
+    return max([1, inputs.instances, 0 if initial is None else len(initial), *found])
+
+
+def _samples_at_once(request: Request, inputs: Inputs, count: int) -> int:
+    """Samples that a thread takes through all layers at once: few enough for its lists and to give all threads work."""
+    lists = sum(4 * inputs.steps * kind.neurons for kind in request.kinds if kind.readout is None)
+    wanted = -(-2 * get_threads() // count)  # parts of the batch, so that no thread waits long for the last
+    most = min(_LIST_BYTES // max(1, lists), -(-inputs.batch // wanted))
+    return max(1, -(-most // GROUP)) * GROUP
+
+
+def _empty_results(request: Request, inputs: Inputs, count: int, dtype: Any) -> list[Values]:  # noqa: ANN401
+    batch, spiking = inputs.batch, [kind.neurons for kind in request.kinds if kind.readout is None]
+    shapes = [(count, batch, kind.neurons) for kind in request.kinds if kind.readout is not None]
+    shapes += [(count, batch, n) for n in spiking if request.rates]
+    four = [(count, inputs.steps, batch, n) for n in spiking if request.spikes]
+    four += [(count, 5, batch, spiking[-1])] if request.final else []
+    return [np.empty(shape, dtype) for shape in [*shapes, *four]]
