@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from snnrobust.compiled import available_cores
 from snnrobust.hardware import Chip, load_profile
 from snnrobust.snn import LIF, MeanRate, Network, Surrogate
 from snnrobust.training import Adversarial
@@ -90,10 +91,12 @@ class Runner:
     Attributes:
         call: One run.
         chips: How many chips one run does; its time is divided by it.
+        torch_threads: Threads of torch's own; 1 for the engine that has threads itself, as the command line does.
     """
 
     call: Callable[[], Any]
     chips: int = 1
+    torch_threads: int = available_cores()
 
 
 def engines() -> tuple[str, ...]:
@@ -195,7 +198,11 @@ def our_inference(data: Data, engine: str) -> Runner:
         with torch.no_grad():
             return net.run(data.chips, data.x)
 
-    return Runner(call, data.case.instances)
+    return _runner(call, engine, data.case.instances)
+
+
+def _runner(call: Callable[[], Any], engine: str, chips: int = 1) -> Runner:
+    return Runner(call, chips, 1 if engine == "numba" else available_cores())
 
 
 def our_training(data: Data, engine: str) -> Runner:
@@ -207,7 +214,7 @@ def our_training(data: Data, engine: str) -> Runner:
     def call() -> tuple[Tensor, ...]:
         return torch.autograd.grad(torch.nn.functional.cross_entropy(net(data.x), data.y), wanted)
 
-    return Runner(call)
+    return _runner(call, engine)
 
 
 def our_adversarial_step(data: Data, engine: str, steps: int = 10) -> Runner:
@@ -215,14 +222,14 @@ def our_adversarial_step(data: Data, engine: str, steps: int = 10) -> Runner:
     net = network(data.case, data.nominal, engine)
     loss_and_grad = Adversarial(steps=steps).bind(Problem(net))
     theta, batch = dict(net.named_parameters()), Batch(data.x, data.y)
-    return Runner(lambda: loss_and_grad(theta, batch, StepKey(seed=0, step=0)))
+    return _runner(lambda: loss_and_grad(theta, batch, StepKey(seed=0, step=0)), engine)
 
 
 def our_draws(data: Data, engine: str, profile: str) -> Runner:
     """The parameters of all chips of a profile, from its seed."""
     net, chip = network(data.case, data.nominal, engine), Chip(load_profile(profile))
     count = data.case.instances
-    return Runner(lambda: chip.deploy(net, instances=count, seed=1).parameters(), count)
+    return _runner(lambda: chip.deploy(net, instances=count, seed=1).parameters(), engine, count)
 
 
 def our_monte_carlo(data: Data, engine: str, profile: str) -> Runner:
@@ -234,4 +241,4 @@ def our_monte_carlo(data: Data, engine: str, profile: str) -> Runner:
         logits = chip.deploy(net, instances=count, seed=1).run(data.x)
         return (logits.argmax(-1) == data.y).float().mean(-1)
 
-    return Runner(call, count)
+    return _runner(call, engine, count)

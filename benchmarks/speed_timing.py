@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from speed_case import Runner
 
 SHORTEST, LONGEST = 0.02, 10.0  # s of a run; what is over sooner is repeated within a round, what takes longer left out
@@ -34,6 +35,7 @@ class Timing(NamedTuple):
 
 def seconds(runner: Runner, number: int) -> float:
     """Mean time of `number` runs, for one chip."""
+    torch.set_num_threads(runner.torch_threads)
     start = time.perf_counter()
     for _ in range(number):
         runner.call()

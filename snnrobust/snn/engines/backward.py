@@ -40,6 +40,7 @@ from snnrobust.snn.engines.layout import (
     TRIANGLE,
     V_TH,
 )
+from snnrobust.snn.engines.neuron_vectors import fetch
 from snnrobust.snn.engines.row_vectors import spread, spread_scaled
 from snnrobust.snn.engines.rows import SLACK, add_dots, add_listed_dots, add_outer, scratch
 
@@ -91,10 +92,16 @@ def back_through_step(g, gi, go, out, n, t, k, first, count, flags, simple, numb
     instance = k % constants.shape[0]
     c, at_c = constants[instance], instance * constants.shape[1] * places
     at_v, apart = ((k * batch + first) * steps + t) * n, steps * n
-    from_outside(go, g, count, n, t, k, first, lengths, given[2], given[3])
+    if simple and given[2].shape[0] == 0 and given[3].shape[0] == 0:
+        for s in range(count):
+            for h in range(n):
+                go[s, h] = 0
+    else:
+        from_outside(go, g, count, n, t, k, first, lengths, given[2], given[3])
     if simple:
         for s in range(count):
             at, v = (s * ROWS + F) * places, at_v + apart * s
+            fetch(tape[0], max(v - n, 0), n)
             derivative(flags[SURROGATE], tape[0], v, constants, at_c + V_TH * places, g, at, n, numbers)
     else:
         distances(g, count, c, n, tape[0], tape[2], k, first, t, flags, numbers)

@@ -10,7 +10,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from snnrobust.snn.engines.layout import A_MEM, A_SYN, V_LEAK, V_RESET, V_TH
-from snnrobust.snn.engines.llvm import BIT, LANES, WORD, Emitter
+from snnrobust.snn.engines.llvm import BIT, INT, LANES, WORD, Emitter
 
 MASK = 64
 """Neurons whose spikes are one word."""
@@ -179,6 +179,24 @@ def fired(context, v, place, threshold, other):
         return builder.bitcast(above, WORD)
 
     return types.uint64(v, types.int64, threshold, types.int64), generate
+
+
+@intrinsic
+def fetch(context, values, place, n):
+    """Ask for values[place : place + n] to be brought into the cache."""
+
+    def generate(target, builder, signature, arguments):
+        emit = Emitter(target, builder, signature, arguments, LANES)
+        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), INT, INT, INT])
+        prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        line = 64 // target.get_abi_sizeof(emit.element)
+        with cgutils.for_range_slice(builder, WORD(0), arguments[2], WORD(line)) as (h, _):
+            address = builder.gep(emit.data(0), [builder.add(arguments[1], h)])
+            address = builder.bitcast(address, ir.IntType(8).as_pointer())
+            builder.call(prefetch, [address, INT(0), INT(2), INT(1)])
+        return target.get_dummy_value()
+
+    return types.void(values, types.int64, types.int64), generate
 
 
 @intrinsic
