@@ -348,16 +348,17 @@ def test_parts():
         expected = expected[:, 0::2] + expected[:, 1::2]
     assert np.array_equal(total(sums.copy(), 37), expected[:, 0, :, :37].swapaxes(1, 2))
     weight, gain = generator.normal(size=(3, 37, 70)), generator.normal(size=(3, 37))
-    for given, factor in ((None, 1), (gain, gain[..., None]), (gain[0], gain[0][:, None])):
-        rows = by_source(weight, Lease(), "w", gain=given)
+    for own, factor in ((None, 1), (gain, gain[..., None]), (gain[0], gain[0][:, None])):
+        rows = by_source(weight, Lease(), "w", gain=own)
         assert rows.shape == (3, 70, 40)
         assert np.array_equal(rows[:, :, :37], (factor * weight).swapaxes(1, 2))
         assert not rows[:, :, 37:].any()
-    assert np.array_equal(by_source(weight[0], Lease(), "w", gain=gain), by_source(gain[..., None] * weight[0], Lease(), "v"))
+    scaled = by_source(gain[..., None] * weight[0], Lease(), "v")
+    assert np.array_equal(by_source(weight[0], Lease(), "w", gain=gain), scaled)
     x = np.zeros((3, 2, 4), np.float32)
     x[1, 1, 2] = 5
     listed = Inputs.of(x)
     assert (listed.source.tolist(), listed.factor.tolist()) == ([2], [5.0])
     assert listed.start.tolist() == [0, 0, 0, 0, 0, 1, 1]  # sample by sample
-    second = listed.part(0, slice(1, 2))
+    second = listed.part(slice(0, 1), slice(1, 2))
     assert (second.start.tolist(), second.batch, second.steps) == ([0, 0, 1, 1], 1, 3)

@@ -125,8 +125,8 @@ def back_through_step(g, gi, go, out, n, t, k, first, count, flags, simple, numb
 
 
 @kernel
-def backward(first_job, last_job, chunks, flags, simple, numbers, limit, parameters, inputs, below, own, above, given, tape,
-             initial, lengths, sums, gu, ginitial):  # fmt: skip
+def backward(first_job, last_job, chunks, flags, simple, numbers, limit, parameters, inputs, below, own, above, given,
+             tape, initial, lengths, sums, gu, ginitial):  # fmt: skip
     """Gradients of one layer; job = one instance and one chunk of samples. Empty arrays are absent or not wanted.
 
     Args:

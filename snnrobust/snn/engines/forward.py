@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from snnrobust.compiled import kernel
+from snnrobust.snn.engines.currents import add_crowd, add_inputs, add_spikes, crowded
 from snnrobust.snn.engines.layout import (
     A_ADAPT,
     A_MEM,
@@ -36,17 +37,9 @@ from snnrobust.snn.engines.layout import (
     WAIT,
     ZERO,
 )
-from snnrobust.snn.engines.llvm import LANES
-from snnrobust.snn.engines.neuron_vectors import (
-    MASK,
-    fired,
-    kept_neurons_8,
-    kept_neurons_64,
-    neurons_8,
-    neurons_64,
-)
-from snnrobust.snn.engines.row_vectors import add_all_rows, add_rows, add_scaled_rows
-from snnrobust.snn.engines.rows import add_product, append, scatter, scratch
+from snnrobust.snn.engines.neuron_vectors import MASK, fired
+from snnrobust.snn.engines.plain import plain_steps
+from snnrobust.snn.engines.rows import append, scatter, scratch
 
 
 @kernel
@@ -85,32 +78,6 @@ def spikes_of_rows(state, count, c, n, refracts):
 
 
 @kernel
-def advance(current, state, count, c, at_c, bias, n, t, k, first, source, start, kept):
-    """One step of neurons that reset hard, with nothing else; v before the reset goes to `kept`, if it is wanted."""
-    places, batch, steps = c.shape[2], start.shape[1], start.shape[2] - 2
-    keeps = kept.shape[0] > 0
-    for g in range(count):
-        sample = first + g
-        e = start[k, sample, t + 1]
-        i, v, to = g * places, (POTENTIAL * state.shape[1] + g) * places, ((k * batch + sample) * steps + t) * n
-        for h0 in range(0, n, MASK):
-            if h0 + MASK > n:
-                word = np.uint64(0)
-                for h in range(h0, n, LANES):
-                    if keeps:
-                        bits = kept_neurons_8(current, i + h, state, v + h, c, at_c + h, places, bias, kept, to + h)
-                    else:
-                        bits = neurons_8(current, i + h, state, v + h, c, at_c + h, places, bias, kept, 0)
-                    word |= bits << np.uint64(h - h0)
-            elif keeps:
-                word = kept_neurons_64(current, i + h0, state, v + h0, c, at_c + h0, places, bias, kept, to + h0)
-            else:
-                word = neurons_64(current, i + h0, state, v + h0, c, at_c + h0, places, bias, kept, 0)
-            e = append(source, k, sample, e, word, h0)
-        start[k, sample, t + 2] = e
-
-
-@kernel
 def collect(state, count, c, hard, k, first, t, source, start):
     """Append the neurons whose row `SPIKES` is not 0; a hard reset sets v there."""
     places = c.shape[1]
@@ -125,28 +92,6 @@ def collect(state, count, c, hard, k, first, t, source, start):
                 h = source[k, sample, spike]
                 state[POTENTIAL, g, h] = c[V_RESET, h]
         start[k, sample, t + 2] = e
-
-
-@kernel
-def add_spikes(current, count, weights, instance, source, start, k, first, t, dense, limit):
-    """Add the weight rows of the spikes in segment t of each sample's list."""
-    sources, n, places, most = weights.shape[1], weights.shape[2], current.shape[1], source.shape[2]
-    total = 0
-    for g in range(count):
-        total += start[k, first + g, t + 1] - start[k, first + g, t]
-    if count > 1 and total > limit * count * sources:
-        for g in range(count):
-            own = start[k, first + g]
-            scatter(dense[g], sources, source[k, first + g], own[t], own[t + 1])
-        add_product(current, count, weights[instance], n, dense, sources)
-        return
-    for g in range(count):
-        sample = first + g
-        at = (k * start.shape[1] + sample) * most
-        add_rows(
-            current, g * places, weights, instance * sources * n, n, source, current,
-            at + start[k, sample, t], at + start[k, sample, t + 1],
-        )  # fmt: skip
 
 
 @kernel
@@ -289,43 +234,31 @@ def forward(first_job, last_job, group, flags, parameters, inputs, below, own, r
     state = scratch(STATE_ROWS * group, places, constants).reshape((STATE_ROWS, group, places))
     dense = np.empty((group, max(weights.shape[1], n)), weights.dtype)
     plain = not (flags[READOUT] or flags[SOFT] or flags[ADAPTIVE] or flags[REFRACTS] or tape[1].shape[0] > 0)
+    layered, recurrent = below_start.shape[0] > 0, recurrents.shape[1] > 0
     for job in range(first_job, last_job):
         k, first = job // groups, job % groups * group
         count = min(group, batch - first)
-        own_weights, own_recurrents = k % weights.shape[0], k % recurrents.shape[0]
-        own_constants = k % constants.shape[0]
-        c = constants[own_constants]
+        own_w, own_r, own_c = k % weights.shape[0], k % recurrents.shape[0], k % constants.shape[0]
+        c = constants[own_c]
         begin(current, state, count, c, k, first, initial, own_source, own_start)
-        for t in range(steps):
-            if below_start.shape[0] > 0:
-                add_spikes(
-                    current, count, weights, own_weights, below_source, below_start, k, first, t + 1, dense, limits[0]
-                )
-            elif x.shape[2] > 0:
-                for g in range(count):
-                    at = ((k % x.shape[0] * batch + first + g) * steps + t) * x.shape[3]
-                    add_all_rows(
-                        current, g * places, weights, own_weights * weights.shape[1] * n, n, own_source, x,
-                        at, at + x.shape[3],
-                    )  # fmt: skip
+        if plain:
+            plain_steps(
+                current, state, count, k, first, constants, own_c * constants.shape[1] * places, weights, own_w, x,
+                source, factor, row_start, below_source, below_start, recurrents, own_r, own_source, own_start,
+                tape[0], dense, limits,
+            )  # fmt: skip
+        for t in range(0 if plain else steps):
+            if layered and crowded(count, weights.shape[1], below_start, k, first, t + 1, limits[0]):
+                add_crowd(current, count, weights, own_w, below_source, below_start, k, first, t + 1, dense)
+            elif layered:
+                add_spikes(current, count, weights, own_w, below_source, below_start, k, first, t + 1)
             else:
-                for g in range(count):
-                    row = (first + g) * steps + t
-                    add_scaled_rows(
-                        current, g * places, weights, own_weights * weights.shape[1] * n, n, source, factor,
-                        row_start[row], row_start[row + 1],
-                    )  # fmt: skip
-            if recurrents.shape[1] > 0:
-                add_spikes(
-                    current, count, recurrents, own_recurrents, own_source, own_start, k, first, t, dense, limits[1]
-                )
+                add_inputs(current, count, weights, own_w, x, source, factor, row_start, k, first, t, steps)
+            if recurrent and crowded(count, n, own_start, k, first, t, limits[1]):
+                add_crowd(current, count, recurrents, own_r, own_source, own_start, k, first, t, dense)
+            elif recurrent:
+                add_spikes(current, count, recurrents, own_r, own_source, own_start, k, first, t)
             bias = ZERO if t == steps - 1 else BIAS
-            if plain:
-                at_c = own_constants * constants.shape[1] * places
-                advance(
-                    current, state, count, constants, at_c, bias, n, t, k, first, own_source, own_start, tape[0]
-                )  # fmt: skip
-                continue
             step(current, state, count, c, n, bias, t, k, first, flags, own_source, own_start, lengths, logits, tape)
         for g in range(count):
             sample = first + g

@@ -77,7 +77,6 @@ class Ready:
         weights: By source [1 or K, I, width].
         recurrents: By source [1 or K, N or 0, width].
         constants: Rows [1 or K, rows, capacity].
-        instances: K.
     """
 
     kind: Kind
@@ -85,7 +84,6 @@ class Ready:
     weights: Values
     recurrents: Values
     constants: Values
-    instances: int
 
     @classmethod
     def of(
@@ -101,7 +99,12 @@ class Ready:
             recurrents = by_source(recurrent, memory, "recurrent", gain=gain, run=run)
         rows = constant_rows(constants, kind.neurons, weight.dtype)
         flags = kind.flags(adaptive="a_adapt" in constants, refracts="refractory" in constants)
-        return cls(kind, flags, weights, recurrents, rows, max(len(weights), len(recurrents), len(rows)))
+        return cls(kind, flags, weights, recurrents, rows)
+
+    @property
+    def instances(self) -> int:
+        """K, 1 where one serves all."""
+        return max(len(self.weights), len(self.recurrents), len(self.constants))
 
     @property
     def simple(self) -> bool:
@@ -139,9 +142,7 @@ class Tape:
     memory: Lease = field(repr=False)
 
 
-def by_source(
-    weight: Values, memory: Lease, name: str, *, gain: Values | None = None, run: Run = run_jobs
-) -> Values:
+def by_source(weight: Values, memory: Lease, name: str, *, gain: Values | None = None, run: Run = run_jobs) -> Values:
     """Weights (to, from) [N, I] or [K, N, I] times gain [N] or [K, N] as rows of sources [1 or K, I, width]."""
     matrices = np.ascontiguousarray(weight if weight.ndim == 3 else weight[None])
     count, neurons, inputs = matrices.shape

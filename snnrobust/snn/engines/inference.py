@@ -1,4 +1,4 @@
-"""A whole stack without gradients: a thread takes some samples of one chip through all layers, and keeps results only.
+"""A whole stack without gradients: threads take some samples of a few chips through all layers, and keep results only.
 
 Spikes live in lists that the thread writes over for its next samples, weights by source in arrays that it writes over
 for its next chip: memory does not grow with the number of chips, samples or steps beyond the results.
@@ -7,7 +7,7 @@ for its next chip: memory does not grow with the number of chips, samples or ste
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,8 @@ Arrays = Mapping[str, Values]
 """A layer's weight, recurrent, gain and constants by name, as in `stack.Part`."""
 _LIST_BYTES = 32_000_000
 """What the lists of spikes of one thread may take; little of it is touched where spikes are sparse."""
+_MOST_CHIPS = 4
+"""Chips that a thread takes through the layers at once: what one call costs is shared by them."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ def through_layers(
     *,
     instances: int = 1,
     initial: Values | None = None,
+    lengths: Values | None = None,
     constant_gradients: Sequence[bool] | None = None,
     run: Run = run_jobs,
 ) -> tuple[list[Values], list[Tape]]:
@@ -64,6 +67,7 @@ def through_layers(
         memories: What each layer's lists and tape lie in.
         instances: At least this many.
         initial: State of the first layer before the first step.
+        lengths: Valid steps [B].
         constant_gradients: Whether gradients of a layer's constants other than the bias are wanted; None for no tapes.
         run: Who runs the jobs.
     """
@@ -73,7 +77,7 @@ def through_layers(
     for n, (layer, memory) in enumerate(zip(layers, memories, strict=True)):
         spiking = layer.kind.readout is None
         found, below, tape = forward(
-            layer, below, memory, instances=instances, initial=initial if spiking else None, lengths=request.lengths,
+            layer, below, memory, instances=instances, initial=initial if spiking else None, lengths=lengths,
             want=frozenset(wanted if spiking else ()), tape=constant_gradients is not None,
             constant_gradients=constant_gradients is not None and constant_gradients[n], run=run,
         )  # fmt: skip
@@ -92,32 +96,40 @@ def infer(request: Request, inputs: Inputs, initial: Values | None, layers: Sequ
     """The results of `through_layers` for all chips [K, ...]."""
     count = instances_of(inputs, initial, layers)
     chips = [_Chips.of(kind, own) for kind, own in zip(request.kinds, layers, strict=True)]
-    size = _samples_at_once(request, inputs, count)
+    some = max(1, min(_MOST_CHIPS, count // (4 * get_threads())))
+    size = _samples_at_once(request, inputs, count, some)
     parts = -(-inputs.batch // size)
-    results = _empty_results(request, inputs, count, chips[0].dtype)
+    results = _empty_results(request, inputs, count, chips[0].ready.weights.dtype)
     axes = [2 if r.ndim == 4 else 1 for r in results]  # where samples are
 
     def work(first: int, last: int) -> None:
         memories, at, ready = [Lease() for _ in chips], -1, []
         for unit in range(first, last):
-            k, part = divmod(unit, parts)
+            block, part = divmod(unit, parts)
+            which = slice(block * some, min((block + 1) * some, count))
             samples = slice(part * size, min((part + 1) * size, inputs.batch))
-            if k != at:
-                at, ready = k, [chip.one(k, memory) for chip, memory in zip(chips, memories, strict=True)]
-            state = None if initial is None else np.ascontiguousarray(initial[k % len(initial)][None, :, samples])
-            lengths = None if request.lengths is None else request.lengths[samples]
-            own = replace(request, lengths=lengths)
-            found, _ = through_layers(own, ready, inputs.part(k, samples), memories, initial=state, run=alone)
+            if block != at:
+                at, ready = block, [chip.block(which, memory) for chip, memory in zip(chips, memories, strict=True)]
+            state = None if initial is None else np.ascontiguousarray(_block(initial, which)[:, :, samples])
+            found, _ = through_layers(
+                request, ready, inputs.part(which, samples), memories, instances=which.stop - which.start,
+                initial=state, lengths=None if request.lengths is None else request.lengths[samples], run=alone,
+            )  # fmt: skip
             for result, axis, values in zip(results, axes, found, strict=True):
-                result[(k, *(slice(None),) * (axis - 1), samples)] = values[0]
+                result[(which, *(slice(None),) * (axis - 1), samples)] = values
 
-    run_jobs(work, count * parts)
+    run_jobs(work, -(-count // some) * parts)
     return results
+
+
+def _block(values: Values, which: slice) -> Values:
+    """Some instances of an array whose first axis has all of them, or one that serves all."""
+    return values if len(values) == 1 else values[which]
 
 
 @dataclass(frozen=True)
 class _Chips:
-    """One layer of all chips: its arrays, the first chip ready, and whether all have its weights."""
+    """One layer of all chips: its arrays, and ready but for the weights where chips differ in them."""
 
     own: Arrays
     ready: Ready
@@ -127,36 +139,31 @@ class _Chips:
     @classmethod
     def of(cls, kind: Kind, own: Arrays) -> _Chips:
         shared = all(own[name].ndim == axes for name, axes in _WEIGHTS.items() if name in own)
-        some = own if shared else {name: _of_chip(name, v, 0) for name, v in own.items() if name in _WEIGHTS}
+        first = (
+            own if shared else {name: _of_chips(name, v, slice(0, 1)) for name, v in own.items() if name in _WEIGHTS}
+        )
         memory = Lease()
-        ready = Ready.of(kind, some["weight"], some.get("recurrent"), constants_of(own), memory, gain=some.get("gain"))
+        ready = Ready.of(
+            kind, first["weight"], first.get("recurrent"), constants_of(own), memory, gain=first.get("gain")
+        )
         return cls(own, ready, shared, memory)
 
-    @property
-    def dtype(self) -> Any:  # noqa: ANN401
-        return self.ready.weights.dtype
-
-    def one(self, k: int, memory: Lease) -> Ready:
-        """One chip's; its weights lie in `memory`."""
-        rows = self.ready.constants
-        ready = replace(self.ready, constants=rows[k % len(rows)][None], instances=1)
-        if self.shared:
-            return ready
-        own = {name: _of_chip(name, v, k) for name, v in self.own.items() if name in _WEIGHTS}
-        gain = own.get("gain")
-        weights = by_source(own["weight"], memory, "weight", gain=gain, run=alone)
-        if "recurrent" not in own:
-            return replace(ready, weights=weights)
-        return replace(
-            ready, weights=weights, recurrents=by_source(own["recurrent"], memory, "recurrent", gain=gain, run=alone)
-        )
+    def block(self, which: slice, memory: Lease) -> Ready:
+        """Some chips'; their weights lie in `memory`."""
+        ready, weights, recurrents = self.ready, self.ready.weights, self.ready.recurrents
+        if not self.shared:
+            own = {name: _of_chips(name, v, which) for name, v in self.own.items() if name in _WEIGHTS}
+            weights = by_source(own["weight"], memory, "weight", gain=own.get("gain"), run=alone)
+            if "recurrent" in own:
+                recurrents = by_source(own["recurrent"], memory, "recurrent", gain=own.get("gain"), run=alone)
+        return Ready(ready.kind, ready.flags, weights, recurrents, _block(ready.constants, which))
 
 
 _WEIGHTS = {"weight": 2, "recurrent": 2, "gain": 1}
 
 
-def _of_chip(name: str, values: Values, k: int) -> Values:
-    chosen: Values = values[k] if values.ndim > _WEIGHTS[name] else values
+def _of_chips(name: str, values: Values, which: slice) -> Values:
+    chosen: Values = values[which] if values.ndim > _WEIGHTS[name] else values
     return chosen
 
 
@@ -171,10 +178,10 @@ def instances_of(inputs: Inputs, initial: Values | None, layers: Sequence[Arrays
     return max([1, inputs.instances, 0 if initial is None else len(initial), *found])
 
 
-def _samples_at_once(request: Request, inputs: Inputs, count: int) -> int:
+def _samples_at_once(request: Request, inputs: Inputs, count: int, some: int) -> int:
     """Samples that a thread takes through all layers at once: few enough for its lists and to give all threads work."""
-    lists = sum(4 * inputs.steps * kind.neurons for kind in request.kinds if kind.readout is None)
-    wanted = -(-2 * get_threads() // count)  # parts of the batch, so that no thread waits long for the last
+    lists = some * sum(4 * inputs.steps * kind.neurons for kind in request.kinds if kind.readout is None)
+    wanted = -(-2 * get_threads() * some // count)  # parts of the batch, so that no thread waits long for the last
     most = min(_LIST_BYTES // max(1, lists), -(-inputs.batch // wanted))
     return max(1, -(-most // GROUP)) * GROUP
 

@@ -51,14 +51,13 @@ class Inputs:
                 return cls(dense[:, :, :0], source, factor, start, steps, batch)
         return cls(dense, *_no_list(x.dtype), steps, batch)
 
-    def part(self, k: int, samples: slice) -> Inputs:
-        """Those of one instance and some samples."""
-        x = self.x[k % len(self.x)][None, samples]
-        last = min(samples.stop, self.batch)
-        start = self.start[samples.start * self.steps : last * self.steps + 1]
-        return Inputs(x, self.source, self.factor, start, self.steps, last - samples.start)
+    def part(self, instances: slice, samples: slice) -> Inputs:
+        """Those of some instances and samples."""
+        x = self.x[:, samples] if len(self.x) == 1 else np.ascontiguousarray(self.x[instances, samples])
+        start = self.start[samples.start * self.steps : samples.stop * self.steps + 1]
+        return Inputs(x, self.source, self.factor, start, self.steps, samples.stop - samples.start)
 
-    def arrays(self, dtype: Any) -> tuple[tuple[Values, ...], tuple[Values, ...]]:  # noqa: ANN401, ARG002 (as of spikes)
+    def arrays(self, dtype: Any) -> tuple[tuple[Values, ...], tuple[Values, ...]]:  # noqa: ANN401 (as of spikes)
         """For the kernels: inputs, and no spikes."""
         nothing = np.empty((0, 0, 0), np.int32)
         return (self.x, self.source, self.factor, self.start), (nothing, nothing)

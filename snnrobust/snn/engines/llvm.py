@@ -89,21 +89,45 @@ def in_blocks(builder, n, body):
             body(lanes, builder.and_(n, WORD(-2 * lanes)))
 
 
-def while_listed(builder, start, stop, body, carried=None):
-    """Emit `carried = body(e, carried)` for e in start .. stop - 1; the last one. It stays in registers."""
+def while_listed(builder, start, stop, body, carried=()):
+    """Emit `carried = body(e, carried)` for e in start .. stop - 1; what is carried, vectors, stays in registers."""
     entry, loop, done = builder.block, builder.append_basic_block("listed"), builder.append_basic_block("done")
     builder.cbranch(builder.icmp_signed("<", start, stop), loop, done)
     builder.position_at_end(loop)
-    e, own = builder.phi(WORD), None if carried is None else builder.phi(carried.value.type)
-    after, following = body(e, own and Vector(builder, own)), builder.add(e, WORD(1))
+    e, own = builder.phi(WORD), [builder.phi(c.value.type) for c in carried]
+    after, following = body(e, [Vector(builder, phi) for phi in own]), builder.add(e, WORD(1))
     builder.cbranch(builder.icmp_signed("<", following, stop), loop, done)
     builder.position_at_end(done)
     e.add_incoming(start, entry)
     e.add_incoming(following, loop)
-    if carried is None:
-        return None
-    result = builder.phi(carried.value.type)
-    for phi in (own, result):
-        phi.add_incoming(carried.value, entry)
-        phi.add_incoming(after.value, loop)
-    return Vector(builder, result)
+    results = [builder.phi(c.value.type) for c in carried]
+    for phis in (own, results):
+        for phi, before, later in zip(phis, carried, after or (), strict=True):
+            phi.add_incoming(before.value, entry)
+            phi.add_incoming(later.value, loop)
+    return [Vector(builder, result) for result in results]
+
+
+def add_listed(emit, sums, rows, n, start, stop, source=None, factor=None):
+    """Emit sums[p] += factor[e] row[p lanes ..], row = rows + n source[e], for e in start .. stop - 1; the sums.
+
+    Without a list, source[e] is e - start; without factors they are 1.
+    """
+    builder = emit.builder
+
+    def add(e, sums):
+        place = builder.mul(builder.sub(e, start), n) if source is None else row_of(builder, source, e, n)
+        row = builder.gep(rows, [place])
+        lanes = emit.vector.count
+        values = [emit.load(row, WORD(p * lanes)) for p in range(len(sums))]
+        if factor is not None:
+            scale = emit.everywhere(builder.load(builder.gep(factor, [e])))
+            values = [scale * value for value in values]
+        return [own + value for own, value in zip(sums, values, strict=True)]
+
+    return while_listed(builder, start, stop, add, sums)
+
+
+def row_of(builder, source, e, n):
+    """Place of the row that an entry of a list names."""
+    return builder.mul(builder.sext(builder.load(builder.gep(source, [e])), WORD), n)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,7 +13,7 @@ Values = NDArray[Any]
 
 def aligned(shape: tuple[int, ...], dtype: Any) -> Values:  # noqa: ANN401 (a dtype)
     """An array with the values that happen to be there, from a cache line's first byte on: rows are read faster."""
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    size = prod(shape) * np.dtype(dtype).itemsize
     memory = np.empty(size + 64, np.uint8)
     first = -memory.ctypes.data % 64
     found: Values = memory[first : first + size].view(dtype).reshape(shape)
@@ -50,7 +51,7 @@ class Lease:
 
     def empty(self, name: str, shape: tuple[int, ...], dtype: Any) -> Values:  # noqa: ANN401 (a dtype)
         """An array with the values that happen to be there; the same name gives the same memory again."""
-        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        size = prod(shape) * np.dtype(dtype).itemsize
         if name not in self._buffers or self._buffers[name].nbytes < size:
             self._buffers[name] = aligned((size,), np.uint8)
         found: Values = self._buffers[name][:size].view(dtype).reshape(shape)

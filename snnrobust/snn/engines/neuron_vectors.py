@@ -10,52 +10,60 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from snnrobust.snn.engines.layout import A_MEM, A_SYN, V_LEAK, V_RESET, V_TH
-from snnrobust.snn.engines.llvm import BIT, INT, LANES, WORD, Emitter
+from snnrobust.snn.engines.llvm import BIT, INT, LANES, WORD, Emitter, add_listed
 
 MASK = 64
 """Neurons whose spikes are one word."""
 
 
 def _neurons(count, keeps):
-    """The intrinsic that updates `count` neurons that reset hard, with nothing else."""
+    """The intrinsic that takes `count` neurons that reset hard, with nothing else, one step on."""
 
     @intrinsic
-    def step(context, current, at_i, state, at_v, constants, at_c, places, bias, kept, at_kept):
-        """Synapse, membrane and reset; bit h of the result: the neuron at place h has fired. The next bias is added.
+    def step(context, current, at_i, state, at_v, constants, at_c, places, bias, kept, at_kept, n, weights, at_w,
+             source, factor, first, last, below, begin, end, recurrents, at_r, own, start, stop):  # fmt: skip
+        """Currents, synapse, membrane and reset; bit h of the result: neuron h has fired. The next bias is added.
 
-        v <- v + a_mem ((v_leak - v) + i);  i <- (i - a_syn i) + bias;  o = [v > v_th];  v <- v_reset where o
+            i <- i + sum_e factor[e] weights[source[e]] + sum_e weights[below[e]] + sum_e recurrents[own[e]]
+            v <- v + a_mem ((v_leak - v) + i);  i <- (i - a_syn i) + bias;  o = [v > v_th];  v <- v_reset where o
 
-        Rows of constants lie `places` apart; v before the reset goes to `kept`, if the intrinsic keeps it.
+        Lists go from `first` to `last`, from `begin` to `end` and from `start` to `stop`. Rows of weights lie n apart,
+        rows of constants `places`; v before the reset goes to `kept`, if the intrinsic keeps it.
         """
 
         def generate(target, builder, signature, arguments):
             emit = Emitter(target, builder, signature, arguments, LANES)
-            i_data, v_data, c_data, kept_data = (emit.data(n) for n in (0, 2, 4, 8))
-            at_i, at_v, at_c, places, bias, at_kept = (arguments[n] for n in (1, 3, 5, 6, 7, 9))
-            origins = {
-                row: builder.add(at_c, builder.mul(WORD(row), places)) for row in (A_MEM, A_SYN, V_LEAK, V_RESET, V_TH)
-            }
-            origins["bias"] = builder.add(at_c, builder.mul(bias, places))
+            i_data, v_data, kept_data, weights, recurrents = (
+                builder.gep(emit.data(m), [arguments[m + 1]]) for m in (0, 2, 8, 11, 20)
+            )
+            constants = builder.gep(emit.data(4), [arguments[5]])
+            source, factor, below, own = (emit.data(m) for m in (13, 14, 17, 22))
+            places, bias, n = (arguments[m] for m in (6, 7, 10))
+            offsets = [WORD(first) for first in range(0, count, LANES)]
+            sums = [emit.load(i_data, offset) for offset in offsets]
+            sums = add_listed(emit, sums, weights, n, *arguments[15:17], source, factor)
+            sums = add_listed(emit, sums, weights, n, *arguments[18:20], below)
+            sums = add_listed(emit, sums, recurrents, n, *arguments[23:25], own)
+            numbers = {row: WORD(row) for row in (A_MEM, A_SYN, V_LEAK, V_RESET, V_TH)} | {"bias": bias}
+            rows = {row: builder.gep(constants, [builder.mul(number, places)]) for row, number in numbers.items()}
             word = WORD(0)
-            for first in range(0, count, LANES):
-                offset = WORD(first)
-                c = {row: emit.load(c_data, builder.add(origin, offset)) for row, origin in origins.items()}
-                here_i, here_v = builder.add(at_i, offset), builder.add(at_v, offset)
-                i, v = emit.load(i_data, here_i), emit.load(v_data, here_v)
+            for i, offset in zip(sums, offsets, strict=True):
+                c = {row: emit.load(data, offset) for row, data in rows.items()}
+                v = emit.load(v_data, offset)
                 v = v + c[A_MEM] * ((c[V_LEAK] - v) + i)
-                i = (i - c[A_SYN] * i) + c["bias"]
                 above = v > c[V_TH]
-                emit.store(i, i_data, here_i)
-                emit.store(c[V_RESET].where(above, v), v_data, here_v)
+                emit.store((i - c[A_SYN] * i) + c["bias"], i_data, offset)
+                emit.store(c[V_RESET].where(above, v), v_data, offset)
                 if keeps:
-                    emit.store(v, kept_data, builder.add(at_kept, offset))
+                    emit.store(v, kept_data, offset)
                 bits = builder.zext(builder.bitcast(above, ir.IntType(LANES)), WORD)
                 word = builder.or_(word, builder.shl(bits, offset))
             return word
 
         index = types.int64
-        arguments = (current, index, state, index, constants, index, index, index, kept, index)
-        return types.uint64(*arguments), generate
+        neurons = (current, index, state, index, constants, index, index, index, kept, index, index)
+        inputs = (weights, index, source, factor, index, index, below, index, index)
+        return types.uint64(*neurons, *inputs, recurrents, index, own, index, index), generate
 
     return step
 

@@ -7,15 +7,10 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from snnrobust.snn.engines.llvm import INT, WORD, Emitter, Vector, in_blocks, while_listed
+from snnrobust.snn.engines.llvm import INT, WORD, Emitter, Vector, add_listed, in_blocks, row_of, while_listed
 
 REGISTER = 32
 """Bytes of a vector register; sixteen of them hold what a block of `dots` needs."""
-
-
-def _row(builder, source, e, stride):
-    """Place of the row that an entry of a list names."""
-    return builder.mul(builder.sext(builder.load(builder.gep(source, [e])), WORD), stride)
 
 
 def _adder(scaled, listed=True):
@@ -35,15 +30,9 @@ def _adder(scaled, listed=True):
                 emit = Emitter(target, builder, signature, arguments, lanes)
                 totals, rows, sources, factors = (emit.data(m) for m in (0, 2, 5, 6))
                 origin, here = builder.gep(rows, [builder.add(first, h)]), builder.add(place, h)
-
-                def row(e, sums):
-                    where = _row(builder, sources, e, n) if listed else builder.mul(builder.sub(e, start), n)
-                    values = emit.load(origin, where)
-                    if scaled:
-                        values = emit.everywhere(builder.load(builder.gep(factors, [e]))) * values
-                    return sums + values
-
-                emit.store(while_listed(builder, start, stop, row, emit.load(totals, here)), totals, here)
+                source, factor = sources if listed else None, factors if scaled else None
+                (total,) = add_listed(emit, [emit.load(totals, here)], origin, n, start, stop, source, factor)
+                emit.store(total, totals, here)
 
             in_blocks(builder, n, block)
             return target.get_dummy_value()
@@ -73,7 +62,7 @@ def _spreader(scaled):
                 origin, added = builder.gep(rows, [builder.add(first, h)]), emit.load(values, builder.add(place, h))
 
                 def row(e, _):
-                    where, own = _row(builder, sources, e, n), added
+                    where, own = row_of(builder, sources, e, n), added
                     if scaled:
                         own = emit.everywhere(builder.load(builder.gep(factors, [e]))) * added
                     emit.store(emit.load(origin, where) + own, origin, where)

@@ -168,7 +168,7 @@ def transpose(start, stop, matrices, gain, result):
 
 @kernel
 def sum_chunks(start, stop, sums, result):
-    """result[k, h, j] = sum_c sums[k, c, j, h], pairwise over a number of chunks that is a power of two; job = 8 rows j.
+    """result[k, h, j] = sum_c sums[k, c, j, h], pairwise over chunks, a power of two; job = 8 rows j.
 
     Overwrites sums.
     """

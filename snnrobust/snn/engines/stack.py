@@ -14,7 +14,6 @@ from snnrobust.snn.engines.fused import Kind, Ready
 from snnrobust.snn.engines.gradients import backward
 from snnrobust.snn.engines.inference import Request, constants_of, infer, instances_of, through_layers
 from snnrobust.snn.engines.inputs import Inputs
-from snnrobust.snn.engines.layout import CONSTANTS
 from snnrobust.snn.engines.memory import Lease
 
 
@@ -163,7 +162,7 @@ class _Stack(torch.autograd.Function):
         ctx.first_weight = layers[0]["weight"]
         found, ctx.tapes = through_layers(
             request, ready, inputs, memories, instances=instances_of(inputs, start, layers), initial=start,
-            constant_gradients=constants,
+            lengths=request.lengths, constant_gradients=constants,
         )  # fmt: skip
         return tuple(torch.from_numpy(a) for a in found)
 

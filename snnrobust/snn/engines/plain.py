@@ -1,0 +1,83 @@
+"""The time loop of neurons that reset hard, with nothing else: currents, update and spikes in one pass over neurons."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from snnrobust.compiled import kernel
+from snnrobust.snn.engines.currents import add_crowd, add_inputs, add_spikes, crowded
+from snnrobust.snn.engines.layout import BIAS, POTENTIAL, ZERO
+from snnrobust.snn.engines.llvm import LANES
+from snnrobust.snn.engines.neuron_vectors import MASK, kept_neurons_8, kept_neurons_64, neurons_8, neurons_64
+from snnrobust.snn.engines.rows import append
+
+
+@kernel
+def plain_steps(current, state, count, k, first, c, at_c, weights, own_w, x, input_source, factor, row_start,
+                below_source, below_start, recurrents, own_r, source, start, kept, dense, limits):  # fmt: skip
+    """All steps of a group of samples of one instance; arrays are those of `forward`, at_c the place of its constants.
+
+    Inputs come before spikes, and what is added densely before what is added by list. One function, because a call with
+    that many arrays costs as much as adding a few rows.
+    """
+    places, batch, steps, n = current.shape[1], start.shape[1], start.shape[2] - 2, weights.shape[2]
+    layered, given, recurrent = below_start.shape[0] > 0, x.shape[2] > 0, recurrents.shape[1] > 0
+    at_w, at_r, keeps = own_w * weights.shape[1] * n, own_r * recurrents.shape[1] * n, kept.shape[0] > 0
+    i0, i1, b0, b1, o0, o1 = 0, 0, 0, 0, 0, 0
+    for t in range(steps):
+        bias = ZERO if t == steps - 1 else BIAS
+        crowd = layered and crowded(count, weights.shape[1], below_start, k, first, t + 1, limits[0])
+        own_crowd = recurrent and crowded(count, n, start, k, first, t, limits[1])
+        listed = not (crowd or own_crowd or given)  # inputs, in the pass over neurons
+        if crowd:
+            add_crowd(current, count, weights, own_w, below_source, below_start, k, first, t + 1, dense)
+        elif layered and not listed:
+            add_spikes(current, count, weights, own_w, below_source, below_start, k, first, t + 1)
+        elif not listed:
+            add_inputs(current, count, weights, own_w, x, input_source, factor, row_start, k, first, t, steps)
+        if own_crowd:
+            add_crowd(current, count, recurrents, own_r, source, start, k, first, t, dense)
+        i0, i1, b0, b1, o0, o1 = 0, 0, 0, 0, 0, 0
+        for g in range(count):
+            sample = k * batch + first + g
+            if listed and layered:
+                at = sample * below_source.shape[2]
+                b0, b1 = at + below_start[k, first + g, t + 1], at + below_start[k, first + g, t + 2]
+            elif listed:
+                i0, i1 = row_start[(first + g) * steps + t], row_start[(first + g) * steps + t + 1]
+            e = start[k, first + g, t + 1]
+            if recurrent and not own_crowd:
+                at = sample * source.shape[2]
+                o0, o1 = at + start[k, first + g, t], at + e
+            i, v, to = g * places, (POTENTIAL * state.shape[1] + g) * places, (sample * steps + t) * n
+            for h0 in range(0, n, MASK):
+                if h0 + MASK <= n and keeps:
+                    word = kept_neurons_64(
+                        current, i + h0, state, v + h0, c, at_c + h0, places, bias, kept, to + h0, n, weights,
+                        at_w + h0, input_source, factor, i0, i1, below_source, b0, b1, recurrents, at_r + h0, source,
+                        o0, o1,
+                    )  # fmt: skip
+                elif h0 + MASK <= n:
+                    word = neurons_64(
+                        current, i + h0, state, v + h0, c, at_c + h0, places, bias, kept, 0, n, weights,
+                        at_w + h0, input_source, factor, i0, i1, below_source, b0, b1, recurrents, at_r + h0, source,
+                        o0, o1,
+                    )  # fmt: skip
+                else:
+                    word = np.uint64(0)
+                    for h in range(h0, n, LANES):
+                        if keeps:
+                            bits = kept_neurons_8(
+                                current, i + h, state, v + h, c, at_c + h, places, bias, kept, to + h, n, weights,
+                                at_w + h, input_source, factor, i0, i1, below_source, b0, b1, recurrents, at_r + h,
+                                source, o0, o1,
+                            )  # fmt: skip
+                        else:
+                            bits = neurons_8(
+                                current, i + h, state, v + h, c, at_c + h, places, bias, kept, 0, n, weights,
+                                at_w + h, input_source, factor, i0, i1, below_source, b0, b1, recurrents, at_r + h,
+                                source, o0, o1,
+                            )  # fmt: skip
+                        word |= bits << np.uint64(h - h0)
+                e = append(source, k, first + g, e, word, h0)
+            start[k, first + g, t + 2] = e
