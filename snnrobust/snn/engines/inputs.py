@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from snnrobust.snn.engines.memory import Lease, Values
-from snnrobust.snn.engines.rows import count_nonzeros, nonzeros
+from snnrobust.snn.engines.rows import list_nonzeros
 
 SPARSE = 0.3
 """Share of non-zero inputs below which they are listed."""
@@ -41,13 +41,10 @@ class Inputs:
         batch, steps, inputs = dense.shape[1:]
         if len(dense) == 1:
             rows = dense.reshape(batch * steps, inputs)
-            counts = np.empty(len(rows), np.int64)
-            count_nonzeros(rows, counts)
-            start = np.zeros(len(rows) + 1, np.int64)
-            np.cumsum(counts, out=start[1:])
-            if start[-1] < SPARSE * rows.size:
-                source, factor = np.empty(start[-1], np.int32), np.empty(start[-1], x.dtype)
-                nonzeros(rows, source, factor, start)
+            most = int(SPARSE * rows.size) + inputs
+            source, factor = np.empty(most, np.int32), np.empty(most, x.dtype)
+            start = np.empty(len(rows) + 1, np.int64)
+            if list_nonzeros(rows, source, factor, start):
                 return cls(dense[:, :, :0], source, factor, start, steps, batch)
         return cls(dense, *_no_list(x.dtype), steps, batch)
 

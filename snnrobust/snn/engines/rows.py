@@ -128,24 +128,21 @@ def scatter(row, n, source, start, stop):
 
 
 @kernel
-def count_nonzeros(values, counts):
-    """How many of each row of values [rows, n] are not 0."""
-    for r in range(values.shape[0]):
-        found = 0
-        for j in range(values.shape[1]):
-            found += values[r, j] != 0
-        counts[r] = found
+def list_nonzeros(values, source, factor, first):
+    """Of each row r of values [rows, n]: where they are not 0, and their values, from first[r] to first[r + 1].
 
-
-@kernel
-def nonzeros(values, source, factor, first):
-    """Of each row of values [rows, n]: where they are not 0, and their values, from first[row] on."""
+    Stops, and returns False, where the lists are too short; they need n places after their last.
+    """
+    e, n = 0, values.shape[1]
     for r in range(values.shape[0]):
-        e = first[r]
-        for j in range(values.shape[1]):
-            if values[r, j] != 0:
-                source[e], factor[e] = j, values[r, j]
-                e += 1
+        first[r] = e
+        if e + n > len(source):
+            return False
+        for j in range(n):  # written in any case: a branch costs more where inputs are random
+            source[e], factor[e] = j, values[r, j]
+            e += values[r, j] != 0
+    first[values.shape[0]] = e
+    return True
 
 
 @kernel
