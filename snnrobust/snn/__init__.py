@@ -4,6 +4,7 @@ from snnrobust.snn.layers import ALIF, LIF, NEURONS, Layer, SpikingLayer
 from snnrobust.snn.network import Network, Recording
 from snnrobust.snn.neurons import Dynamics, State
 from snnrobust.snn.readouts import LI, READOUTS, MeanRate
+from snnrobust.snn.reads import Reads
 from snnrobust.snn.specs import ROLES, ParameterSpec, spec_of
 from snnrobust.snn.surrogates import Surrogate
 
@@ -19,6 +20,7 @@ __all__ = [
     "MeanRate",
     "Network",
     "ParameterSpec",
+    "Reads",
     "Recording",
     "SpikingLayer",
     "State",

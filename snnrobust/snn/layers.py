@@ -18,6 +18,7 @@ from snnrobust.errors import ConfigError, ShapeError, unknown
 from snnrobust.snn import neurons
 from snnrobust.snn.engines import choice, eager
 from snnrobust.snn.neurons import Dynamics
+from snnrobust.snn.reads import Reads
 from snnrobust.snn.specs import WEIGHTS, ParameterSpec, spec_of
 from snnrobust.snn.surrogates import Surrogate
 
@@ -134,10 +135,14 @@ class Layer(nn.Module):
             raise ShapeError(f"x: {len(x)} instances must be {count}, as many as the parameters have")
         return count
 
-    def drive(self, params: Params, x: Tensor) -> Tensor:
-        """Current gain W x_t + bias of all steps, [T, B, N], or [K, T, B, N] if a parameter has an instance axis."""
+    def drive(self, params: Params, x: Tensor, reads: Reads | None = None) -> Tensor:
+        """Current gain W x_t + bias of all steps, [T, B, N], or [K, T, B, N] if a parameter has an instance axis.
+
+        With `reads`, what they make of gain W x_t.
+        """
         count = self.check(params, x)
-        u = eager.input_current(x, self.effective(params, "weight"), params.get("bias"))
+        weight, bias = self.effective(params, "weight"), params.get("bias")
+        u = eager.input_current(x, weight, bias) if reads is None else reads.current(x, weight, bias)
         return u.expand(count, *u.shape) if count is not None and u.ndim == 3 else u
 
     def effective(self, params: Params, name: str) -> Tensor:
@@ -204,7 +209,9 @@ class SpikingLayer(Layer):
         """One step of the equations on constants c (see `neurons.constants`); the result has the spikes in `.o`."""
         return neurons.spiking_step(u, state, c, self.dynamics)
 
-    def run(self, params: Params, x: Tensor, state: Any = None, *, engine: str = "auto") -> tuple[Tensor, Any]:  # noqa: ANN401 (a neuron's own state)
+    def run(
+        self, params: Params, x: Tensor, state: Any = None, *, engine: str = "auto", reads: Reads | None = None  # noqa: ANN401
+    ) -> tuple[Tensor, Any]:  # fmt: skip
         """The pure form: spikes of these parameters.
 
         Args:
@@ -212,19 +219,25 @@ class SpikingLayer(Layer):
             x: Input currents or spikes, [T, B, I] or [K, T, B, I].
             state: State to go on from, as returned; None starts a sample.
             engine: "auto", "numba" or "eager", see `engines.choice`.
+            reads: How the crossbar is read at every step; steps count from 0.
 
         Returns:
             Spikes [T, B, N] or [K, T, B, N], and the state after the last step.
         """
-        if choice.fused(engine, [self], params.values(), x, state):
+        if choice.fused(engine, [self], params.values(), x, state, reads=reads is not None):
             self.check(params, x)
-            return choice.run_layer(self, params, x, state)
-        u = self.drive(params, x)
+            return choice.run_layer(self, params, x, state, reads)
+        u = self.drive(params, x, reads)
         current = (*WEIGHTS, "bias", "gain")
         c = neurons.constants({n: p for n, p in params.items() if n not in current}, self.dynamics)
         state = self.start(c, u[..., 0, :, :]) if state is None else state
         recurrent = self.effective(params, "recurrent_weight") if self.recurrent else None
-        return eager.run_spiking(lambda now, s: self.step(now, s, c), u, recurrent, state)
+
+        def feedback(o: Tensor, t: int) -> Tensor:
+            assert recurrent is not None
+            return torch.matmul(o, recurrent.mT) if reads is None else reads.feedback(o, recurrent, t)
+
+        return eager.run_spiking(lambda now, s: self.step(now, s, c), u, feedback if self.recurrent else None, state)
 
     def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:  # noqa: ANN401 (a neuron's own state)
         """`run` on the nominal parameters."""

@@ -14,6 +14,7 @@ from snnrobust.errors import ConfigError, ShapeError, unknown
 from snnrobust.snn.engines import choice
 from snnrobust.snn.layers import NEURONS, Params, SpikingLayer
 from snnrobust.snn.readouts import LI, READOUTS, MeanRate, check_lengths, decoded
+from snnrobust.snn.reads import Reads
 from snnrobust.snn.specs import ParameterSpec
 from snnrobust.snn.surrogates import Surrogate
 
@@ -158,18 +159,21 @@ class Network(nn.Module):
                 specs[f"{layer_name}.{name}"] = replace(spec, layer=layer_name)
         return specs
 
-    def record(self, params: Params, x: Tensor, lengths: Tensor | None = None) -> Recording:
+    def record(
+        self, params: Params, x: Tensor, lengths: Tensor | None = None, *, reads: Mapping[str, Reads] | None = None
+    ) -> Recording:
         """As `run`, with every layer's spikes."""
-        parts = self._parts(params)
-        if self._fused(params, x):
-            self._check(parts, x, lengths)
-            logits, spikes = choice.run_network(self.spiking, self.readout, parts, x, lengths, spikes=True)
+        parts, how = self._parts(params), self._reads(reads)
+        if self._fused(params, x, how):
+            self._check(parts, x, lengths, how)
+            logits, spikes = choice.run_network(self.spiking, self.readout, parts, x, lengths, spikes=True, reads=how)
             return Recording(logits, spikes)
         spikes = {}
         for name, layer in self.spiking.items():
-            x, _ = layer.run(parts[name], x, engine=self.engine)
+            x, _ = layer.run(parts[name], x, engine=self.engine, reads=how.get(name))
             spikes[name] = x
-        return Recording(self.readout.run(parts["readout"], x, lengths), spikes)
+        last = {"reads": how["readout"]} if "readout" in how else {}
+        return Recording(self.readout.run(parts["readout"], x, lengths, **last), spikes)
 
     def rates(self, params: Params, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
         """As `run`, with every layer's mean spikes a step over the valid steps, [B, N] or [K, B, N] by layer."""
@@ -180,13 +184,16 @@ class Network(nn.Module):
         logits, spikes = self.record(params, x, lengths)
         return logits, {name: decoded(own, lengths, "mean") for name, own in spikes.items()}
 
-    def run(self, params: Params, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+    def run(
+        self, params: Params, x: Tensor, lengths: Tensor | None = None, *, reads: Mapping[str, Reads] | None = None
+    ) -> Tensor:
         """Logits as a pure function of the parameters.
 
         Args:
             params: Parameters by name, each nominal in shape or with a leading instance axis K.
             x: Inputs [T, B, I], or [K, T, B, I].
             lengths: Valid steps of each sample [B]; None where all are valid.
+            reads: How the crossbar of a layer is read at every step, by layer name ("layer0", "readout").
 
         Returns:
             [B, O], or [K, B, O] where any parameter has an instance axis.
@@ -195,21 +202,31 @@ class Network(nn.Module):
             ConfigError: If a parameter is missing or unknown.
             ShapeError: If shapes do not fit, instances disagree on their number, or a length is not in 1 .. T.
         """
-        parts = self._parts(params)
-        if self._fused(params, x):
-            self._check(parts, x, lengths)
-            return choice.run_network(self.spiking, self.readout, parts, x, lengths)[0]
-        return self.record(params, x, lengths).logits
+        parts, how = self._parts(params), self._reads(reads)
+        if self._fused(params, x, how):
+            self._check(parts, x, lengths, how)
+            return choice.run_network(self.spiking, self.readout, parts, x, lengths, reads=how)[0]
+        return self.record(params, x, lengths, reads=how).logits
 
-    def _fused(self, params: Params, x: Tensor) -> bool:
-        return choice.fused(self.engine, [*self.spiking.values(), self.readout], params.values(), x)
+    def _fused(self, params: Params, x: Tensor, reads: Mapping[str, Reads] | None = None) -> bool:
+        return choice.fused(self.engine, [*self.spiking.values(), self.readout], params.values(), x, reads=bool(reads))
 
-    def _check(self, parts: Mapping[str, Params], x: Tensor, lengths: Tensor | None) -> None:
+    def _reads(self, reads: Mapping[str, Reads] | None) -> Mapping[str, Reads]:
+        known = [*self.spiking, *(["readout"] if isinstance(self.readout, LI) else [])]
+        for name in reads or {}:
+            if name not in known:
+                raise ConfigError(unknown("reads", name, known))
+        return reads or {}
+
+    def _check(
+        self, parts: Mapping[str, Params], x: Tensor, lengths: Tensor | None, reads: Mapping[str, Reads] | None = None
+    ) -> None:
         """What the layers check one by one, before any of them runs."""
         layers = {**self.spiking, "readout": self.readout}
         next(iter(layers.values())).check(parts[next(iter(layers))], x)
         counts = {name: layer.instances(parts[name]) for name, layer in layers.items()}
         found = {count for count in counts.values() if count is not None} | ({len(x)} if x.ndim == 4 else set())
+        found |= {own.instances for own in (reads or {}).values() if own.instances > 1}
         if len(found) > 1:
             raise ShapeError(f"instances: layers disagree on their number: {counts}")
         if lengths is not None:

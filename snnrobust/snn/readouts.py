@@ -11,6 +11,7 @@ from snnrobust.errors import ConfigError, ShapeError, unknown
 from snnrobust.snn import neurons
 from snnrobust.snn.layers import Layer, Params, check_integrator, present, scale_to_fluctuate
 from snnrobust.snn.neurons import Dynamics, State
+from snnrobust.snn.reads import Reads
 
 DECODERS = ("mean", "max", "last")
 
@@ -56,9 +57,11 @@ class LI(Layer):
         check_integrator(self, self.dynamics)
         scale_to_fluctuate(self, self.dynamics)
 
-    def trace(self, params: Params, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+    def trace(
+        self, params: Params, x: Tensor, state: State | None = None, *, reads: Reads | None = None
+    ) -> tuple[Tensor, State]:
         """The membrane potential over time, [T, B, O] or [K, T, B, O], and the last state."""
-        u = self.drive(params, x)
+        u = self.drive(params, x, reads)
         c = neurons.constants({n: params[n] for n in ("tau_mem", "tau_syn", "v_leak") if n in params}, self.dynamics)
         v, i, _, o, _ = neurons.initial_state(c, u[..., 0, :, :]) if state is None else state
         potentials = []
@@ -67,9 +70,9 @@ class LI(Layer):
             potentials.append(v)
         return torch.stack(potentials, dim=-3), State(v, i, None, o, None)
 
-    def run(self, params: Params, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+    def run(self, params: Params, x: Tensor, lengths: Tensor | None = None, *, reads: Reads | None = None) -> Tensor:
         """Logits [B, O] or [K, B, O]; steps at or after a sample's length do not count."""
-        v, _ = self.trace(params, x)
+        v, _ = self.trace(params, x, reads=reads)
         return decoded(v, lengths, self.decode)
 
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from snnrobust.snn.engines.stack import Part
     from snnrobust.snn.layers import Layer, SpikingLayer
     from snnrobust.snn.readouts import LI, MeanRate
+    from snnrobust.snn.reads import Reads
 
 ENGINES = ("auto", "numba", "eager")
 Params = Mapping[str, Tensor]
@@ -38,7 +39,9 @@ def checked(engine: str) -> str:
     return engine
 
 
-def fused(engine: str, layers: Sequence[Any], params: Iterable[Tensor], x: Tensor, state: Any = None) -> bool:  # noqa: ANN401 (a neuron's own state)
+def fused(
+    engine: str, layers: Sequence[Any], params: Iterable[Tensor], x: Tensor, state: Any = None, *, reads: bool = False  # noqa: ANN401
+) -> bool:  # fmt: skip
     """Whether the fused engine runs these layers on these tensors.
 
     Raises:
@@ -46,13 +49,13 @@ def fused(engine: str, layers: Sequence[Any], params: Iterable[Tensor], x: Tenso
     """
     if checked(engine) == "eager":
         return False
-    why = _obstacle(layers, [*params, x], state)
+    why = _obstacle(layers, [*params, x], state, reads)
     if why and engine == "numba":
         raise ConfigError(f"engine: numba {why}; allowed here: eager, auto")
     return not why
 
 
-def _obstacle(layers: Sequence[Any], tensors: Sequence[Tensor], state: Any) -> str | None:  # noqa: ANN401
+def _obstacle(layers: Sequence[Any], tensors: Sequence[Tensor], state: Any, reads: bool) -> str | None:  # noqa: ANN401
     from snnrobust.snn.layers import SpikingLayer
 
     for layer in layers:
@@ -66,12 +69,14 @@ def _obstacle(layers: Sequence[Any], tensors: Sequence[Tensor], state: Any) -> s
         return f"runs on the CPU in float32 or float64, not on {sorted(f'{d} {t}' for d, t in kinds)}"
     if torch._C._are_functorch_transforms_active() or torch.compiler.is_compiling():
         return "cannot be transformed by torch.func or compiled"
+    if reads and torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
+        return "reads crossbars without gradients only (torch.no_grad)"
     if state is not None and not (isinstance(state, State) and bool(((state.o == 0) | (state.o == 1)).all())):
         return "goes on only from a `State` whose spikes are 0 or 1"
     return None
 
 
-def part_of(layer: Layer, params: Params) -> Part:
+def part_of(layer: Layer, params: Params, reads: Reads | None = None) -> Part:
     """A layer's tensors and kind for the fused engine; everything in it is differentiable in params."""
     from snnrobust.snn.engines.fused import Kind
     from snnrobust.snn.engines.stack import Part
@@ -93,14 +98,16 @@ def part_of(layer: Layer, params: Params) -> Part:
         readout=getattr(layer, "decode", None),
     )
     recurrent = layer.connecting(params, "recurrent_weight") if "recurrent_weight" in params else None
-    return Part(kind, layer.connecting(params, "weight"), recurrent, params.get("gain"), constants)
+    return Part(kind, layer.connecting(params, "weight"), recurrent, params.get("gain"), constants, reads)
 
 
-def run_layer(layer: SpikingLayer, params: Params, x: Tensor, state: State | None) -> tuple[Tensor, State]:
+def run_layer(
+    layer: SpikingLayer, params: Params, x: Tensor, state: State | None, reads: Reads | None = None
+) -> tuple[Tensor, State]:
     """Spikes and last state of one layer."""
     from snnrobust.snn.engines.stack import run_stack
 
-    part = part_of(layer, params)
+    part = part_of(layer, params, reads)
     initial = None if state is None else _rows(state)
     found = run_stack([part], x, initial=initial, spikes=True, final=True)
     assert found.final is not None
@@ -120,14 +127,16 @@ def run_network(
     *,
     rates: bool = False,
     spikes: bool = False,
+    reads: Mapping[str, Reads] | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Logits, and the mean rates or spikes of every layer by name."""
     from snnrobust.snn.engines.stack import run_stack
     from snnrobust.snn.readouts import LI
 
-    parts = [part_of(layer, params[name]) for name, layer in spiking.items()]
+    how = reads or {}
+    parts = [part_of(layer, params[name], how.get(name)) for name, layer in spiking.items()]
     if isinstance(readout, LI):
-        parts.append(part_of(readout, params["readout"]))
+        parts.append(part_of(readout, params["readout"], how.get("readout")))
         found = run_stack(parts, x, lengths=lengths, rates=rates, spikes=spikes)
         assert found.logits is not None
         logits = found.logits

@@ -10,6 +10,8 @@ from torch import Tensor
 
 Step = Callable[[Tensor, Any], Any]
 """(u [.., B, N], state) -> state with the spikes in `.o`."""
+Feedback = Callable[[Tensor, int], Tensor]
+"""(spikes of the last step [.., B, N], step) -> current of the recurrent weights."""
 
 
 def input_current(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -33,22 +35,22 @@ def input_current(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tens
     return u + (bias if bias.ndim == 1 else bias[:, None, None, :])
 
 
-def run_spiking(step: Step, drive: Tensor, recurrent_weight: Tensor | None, state: Any) -> tuple[Tensor, Any]:  # noqa: ANN401 (a neuron's own state)
+def run_spiking(step: Step, drive: Tensor, feedback: Feedback | None, state: Any) -> tuple[Tensor, Any]:  # noqa: ANN401 (a neuron's own state)
     """Run a spiking layer over time.
 
     Args:
         step: One step of the neuron's equations.
         drive: Current from the layer's inputs and bias, [T, B, N] or [K, T, B, N].
-        recurrent_weight: [N, N] or [K, N, N] (to, from), or None for a feed-forward layer.
+        feedback: What the recurrent weights give, or None for a feed-forward layer.
         state: State before the first step, with the last spikes in `.o`.
 
     Returns:
         Spikes in the shape of `drive` (with the instance axis if any parameter has one), and the last state.
     """
     spikes = []
-    for u in drive.unbind(-3):
-        if recurrent_weight is not None:
-            u = u + torch.matmul(state.o, recurrent_weight.mT)
+    for t, u in enumerate(drive.unbind(-3)):
+        if feedback is not None:
+            u = u + feedback(state.o, t)
         state = step(u, state)
         spikes.append(state.o)
     return torch.stack(spikes, dim=-3), state

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from snnrobust.compiled import run_jobs
-from snnrobust.snn.engines import forward as kernels
 from snnrobust.snn.engines import layout
 from snnrobust.snn.engines.inputs import Inputs, Spikes
+from snnrobust.snn.engines.kernels import forward as kernels
+from snnrobust.snn.engines.kernels.rows import SLACK, transpose
 from snnrobust.snn.engines.memory import Lease, Values, zeros
-from snnrobust.snn.engines.rows import SLACK, transpose
+from snnrobust.snn.engines.readings import Reading
+
+if TYPE_CHECKING:
+    from snnrobust.snn.reads import Reads
 
 CACHED_BYTES = 400_000
 """Weights up to this size stay in a core's cache, where a row is cheap wherever it lies."""
@@ -77,6 +81,7 @@ class Ready:
         weights: By source [1 or K, I, width].
         recurrents: By source [1 or K, N or 0, width].
         constants: Rows [1 or K, rows, capacity].
+        reading: How its crossbar is read.
     """
 
     kind: Kind
@@ -84,11 +89,12 @@ class Ready:
     weights: Values
     recurrents: Values
     constants: Values
+    reading: Reading
 
     @classmethod
     def of(
         cls, kind: Kind, weight: Values, recurrent: Values | None, constants: Mapping[str, Values], memory: Lease,
-        *, gain: Values | None = None, run: Run = run_jobs,
+        *, gain: Values | None = None, reads: Reads | None = None, run: Run = run_jobs,
     ) -> Ready:  # fmt: skip
         """From weights (to, from) [N, I] or [K, N, I], constants [N] or [K, N] by name, and a gain on the weights."""
         n = layout.width(kind.neurons)
@@ -99,12 +105,12 @@ class Ready:
             recurrents = by_source(recurrent, memory, "recurrent", gain=gain, run=run)
         rows = constant_rows(constants, kind.neurons, weight.dtype)
         flags = kind.flags(adaptive="a_adapt" in constants, refracts="refractory" in constants)
-        return cls(kind, flags, weights, recurrents, rows)
+        return cls(kind, flags, weights, recurrents, rows, Reading.of(reads, kind.neurons, weight.dtype))
 
     @property
     def instances(self) -> int:
         """K, 1 where one serves all."""
-        return max(len(self.weights), len(self.recurrents), len(self.constants))
+        return max(len(self.weights), len(self.recurrents), len(self.constants), self.reading.instances)
 
     @property
     def simple(self) -> bool:
@@ -227,8 +233,8 @@ def forward(
     limits = np.array([_dense_from(layer.weights), _dense_from(layer.recurrents)])
     run(
         kernels.forward, count * -(-batch // GROUP), GROUP, layer.flags,
-        (layer.weights, layer.recurrents, layer.constants), listed, below, (own.source, own.start),
-        tuple(results.values()), arrays, state, valid, limits,
+        (layer.weights, layer.recurrents, layer.constants), layer.reading.arrays(), listed, below,
+        (own.source, own.start), tuple(results.values()), arrays, state, valid, limits,
     )  # fmt: skip
     if not tape:
         return results, own, None

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from snnrobust.compiled import run_jobs
-from snnrobust.snn.engines import backward as kernels
 from snnrobust.snn.engines import layout
 from snnrobust.snn.engines.fused import Tape
+from snnrobust.snn.engines.kernels import backward as kernels
+from snnrobust.snn.engines.kernels.rows import sum_chunks
 from snnrobust.snn.engines.memory import Values, zeros
-from snnrobust.snn.engines.rows import sum_chunks
 
 ACTIVE = 0.3
 """Share of neurons that pass a gradient from which on products are worked out for all of them."""

@@ -7,8 +7,8 @@ for its next chip: memory does not grow with the number of chips, samples or ste
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from snnrobust.compiled import get_threads, run_jobs
 from snnrobust.snn.engines.fused import GROUP, Kind, Ready, Run, Tape, alone, by_source, forward
 from snnrobust.snn.engines.inputs import Inputs, Spikes
 from snnrobust.snn.engines.memory import Lease, Values
+
+if TYPE_CHECKING:
+    from snnrobust.snn.reads import Reads
 
 Arrays = Mapping[str, Values]
 """A layer's weight, recurrent, gain and constants by name, as in `stack.Part`."""
@@ -36,6 +39,7 @@ class Request:
         rates: Whether rates are wanted.
         spikes: Whether spikes are wanted.
         final: Whether the final state of the last spiking layer is wanted.
+        reads: How each layer's crossbar is read.
     """
 
     kinds: tuple[Kind, ...]
@@ -44,6 +48,7 @@ class Request:
     rates: bool
     spikes: bool
     final: bool
+    reads: tuple[Reads | None, ...]
 
 
 def through_layers(
@@ -94,8 +99,8 @@ def through_layers(
 
 def infer(request: Request, inputs: Inputs, initial: Values | None, layers: Sequence[Arrays]) -> list[Values]:
     """The results of `through_layers` for all chips [K, ...]."""
-    count = instances_of(inputs, initial, layers)
-    chips = [_Chips.of(kind, own) for kind, own in zip(request.kinds, layers, strict=True)]
+    chips = [_Chips.of(*layer) for layer in zip(request.kinds, layers, request.reads, strict=True)]
+    count = max([instances_of(inputs, initial, layers), *(chip.ready.reading.instances for chip in chips)])
     some = max(1, min(_MOST_CHIPS, count // (4 * get_threads())))
     size = _samples_at_once(request, inputs, count, some)
     parts = -(-inputs.batch // size)
@@ -111,8 +116,9 @@ def infer(request: Request, inputs: Inputs, initial: Values | None, layers: Sequ
             if block != at:
                 at, ready = block, [chip.block(which, memory) for chip, memory in zip(chips, memories, strict=True)]
             state = None if initial is None else np.ascontiguousarray(_block(initial, which)[:, :, samples])
+            own = [replace(one, reading=one.reading.part(slice(None), samples.start)) for one in ready]
             found, _ = through_layers(
-                request, ready, inputs.part(which, samples), memories, instances=which.stop - which.start,
+                request, own, inputs.part(which, samples), memories, instances=which.stop - which.start,
                 initial=state, lengths=None if request.lengths is None else request.lengths[samples], run=alone,
             )  # fmt: skip
             for result, axis, values in zip(results, axes, found, strict=True):
@@ -137,15 +143,16 @@ class _Chips:
     memory: Lease
 
     @classmethod
-    def of(cls, kind: Kind, own: Arrays) -> _Chips:
+    def of(cls, kind: Kind, own: Arrays, reads: Reads | None) -> _Chips:
         shared = all(own[name].ndim == axes for name, axes in _WEIGHTS.items() if name in own)
         first = (
             own if shared else {name: _of_chips(name, v, slice(0, 1)) for name, v in own.items() if name in _WEIGHTS}
         )
         memory = Lease()
         ready = Ready.of(
-            kind, first["weight"], first.get("recurrent"), constants_of(own), memory, gain=first.get("gain")
-        )
+            kind, first["weight"], first.get("recurrent"), constants_of(own), memory, gain=first.get("gain"),
+            reads=reads,
+        )  # fmt: skip
         return cls(own, ready, shared, memory)
 
     def block(self, which: slice, memory: Lease) -> Ready:
@@ -156,7 +163,8 @@ class _Chips:
             weights = by_source(own["weight"], memory, "weight", gain=own.get("gain"), run=alone)
             if "recurrent" in own:
                 recurrents = by_source(own["recurrent"], memory, "recurrent", gain=own.get("gain"), run=alone)
-        return Ready(ready.kind, ready.flags, weights, recurrents, _block(ready.constants, which))
+        constants, reading = _block(ready.constants, which), ready.reading.part(which, 0)
+        return Ready(ready.kind, ready.flags, weights, recurrents, constants, reading)
 
 
 _WEIGHTS = {"weight": 2, "recurrent": 2, "gain": 1}

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from snnrobust.snn.engines.kernels.rows import list_nonzeros
 from snnrobust.snn.engines.memory import Lease, Values
-from snnrobust.snn.engines.rows import list_nonzeros
 
 SPARSE = 0.3
 """Share of non-zero inputs below which they are listed."""

@@ -15,6 +15,7 @@ from snnrobust.snn.engines.gradients import backward
 from snnrobust.snn.engines.inference import Request, constants_of, infer, instances_of, through_layers
 from snnrobust.snn.engines.inputs import Inputs
 from snnrobust.snn.engines.memory import Lease
+from snnrobust.snn.reads import Reads
 
 
 class Part(NamedTuple):
@@ -26,6 +27,7 @@ class Part(NamedTuple):
         recurrent: Recurrent weights [N, N] or [K, N, N], or None.
         gain: Factor of a neuron's weights [N] or [K, N].
         constants: Per-step constants [N] or [K, N] by name, see `layout.CONSTANTS`.
+        reads: How its crossbar is read; only without gradients.
     """
 
     kind: Kind
@@ -33,6 +35,7 @@ class Part(NamedTuple):
     recurrent: Tensor | None
     gain: Tensor | None
     constants: Mapping[str, Tensor]
+    reads: Reads | None = None
 
 
 @dataclass(frozen=True)
@@ -83,9 +86,11 @@ def run_stack(
         rates,
         spikes,
         final,
+        tuple(part.reads for part in parts),
     )
     instances = x.ndim == 4 or (initial is not None and initial.ndim == 4)
     instances = instances or any(t.ndim > _axes(name) for own in given for name, t in own.items())
+    instances = instances or any(part.reads is not None and part.reads.instances > 1 for part in parts)
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, initial, *tensors)):
         found = _differentiable(request, x, initial, given)
     else:

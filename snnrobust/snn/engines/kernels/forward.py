@@ -11,7 +11,11 @@ from __future__ import annotations
 import numpy as np
 
 from snnrobust.compiled import kernel
-from snnrobust.snn.engines.currents import add_crowd, add_inputs, add_spikes, crowded
+from snnrobust.snn.engines.kernels.currents import add_crowd, add_inputs, add_spikes, crowded
+from snnrobust.snn.engines.kernels.neuron_vectors import MASK, fired
+from snnrobust.snn.engines.kernels.plain import plain_steps
+from snnrobust.snn.engines.kernels.reading import read_inputs, read_spikes
+from snnrobust.snn.engines.kernels.rows import append, scatter, scratch
 from snnrobust.snn.engines.layout import (
     A_ADAPT,
     A_MEM,
@@ -25,6 +29,8 @@ from snnrobust.snn.engines.layout import (
     NEURONS,
     POTENTIAL,
     READOUT,
+    READS,
+    RECURRENT,
     REFRACTORY,
     REFRACTS,
     SOFT,
@@ -37,9 +43,6 @@ from snnrobust.snn.engines.layout import (
     WAIT,
     ZERO,
 )
-from snnrobust.snn.engines.neuron_vectors import MASK, fired
-from snnrobust.snn.engines.plain import plain_steps
-from snnrobust.snn.engines.rows import append, scatter, scratch
 
 
 @kernel
@@ -204,7 +207,8 @@ def finish(current, state, g, flags, steps, k, sample, own, own_start, length, l
 
 
 @kernel
-def forward(first_job, last_job, group, flags, parameters, inputs, below, own, results, tape, initial, lengths, limits):
+def forward(first_job, last_job, group, flags, parameters, reading, inputs, below, own, results, tape, initial, lengths,
+            limits):  # fmt: skip
     """One layer over all steps; job = one instance and one group of samples. Empty arrays are what nobody wants.
 
     Args:
@@ -214,6 +218,7 @@ def forward(first_job, last_job, group, flags, parameters, inputs, below, own, r
         flags: What the layer is, see `layout`.
         parameters: weight [K, I, width], recurrent [K, N or 0, width], constants [K, rows, capacity]; an array with one
             instance serves all.
+        reading: How a crossbar is read: flags, numbers of columns [K, rows, capacity], keys [K]; see `reading`.
         inputs: x [K, B, T, I] dense, or of 0 steps; then the sources, factors and first indices of `nonzeros`.
         below: Spikes of the layer below instead of inputs: lists [K, B, T N] and starts [K, B, T + 2], or empty.
         own: This layer's, to be written.
@@ -233,7 +238,12 @@ def forward(first_job, last_job, group, flags, parameters, inputs, below, own, r
     current = scratch(group, places, constants)
     state = scratch(STATE_ROWS * group, places, constants).reshape((STATE_ROWS, group, places))
     dense = np.empty((group, max(weights.shape[1], n)), weights.dtype)
-    plain = not (flags[READOUT] or flags[SOFT] or flags[ADAPTIVE] or flags[REFRACTS] or tape[1].shape[0] > 0)
+    how, columns, keys = reading
+    read_rows, width = scratch(3, places, constants), max(weights.shape[1], n)
+    own_list, own_factor = np.empty(width + 1, np.int32), np.empty(width + 1, weights.dtype)
+    plain = not (
+        how[READS] or flags[READOUT] or flags[SOFT] or flags[ADAPTIVE] or flags[REFRACTS] or tape[1].shape[0] > 0
+    )
     layered, recurrent = below_start.shape[0] > 0, recurrents.shape[1] > 0
     for job in range(first_job, last_job):
         k, first = job // groups, job % groups * group
@@ -247,14 +257,30 @@ def forward(first_job, last_job, group, flags, parameters, inputs, below, own, r
                 source, factor, row_start, below_source, below_start, recurrents, own_r, own_source, own_start,
                 tape[0], dense, limits,
             )  # fmt: skip
+        column, key = columns[k % columns.shape[0]], keys[k % keys.shape[0]]
         for t in range(0 if plain else steps):
-            if layered and crowded(count, weights.shape[1], below_start, k, first, t + 1, limits[0]):
+            if how[READS] and layered:
+                read_spikes(
+                    current, count, weights, own_w, below_source, below_start, k, first, t + 1, 0, t, key, column, how,
+                    read_rows,
+                )  # fmt: skip
+            elif how[READS]:
+                read_inputs(
+                    current, count, weights, own_w, x, source, factor, row_start, k, first, t, steps, key, column, how,
+                    read_rows, own_list, own_factor,
+                )  # fmt: skip
+            elif layered and crowded(count, weights.shape[1], below_start, k, first, t + 1, limits[0]):
                 add_crowd(current, count, weights, own_w, below_source, below_start, k, first, t + 1, dense)
             elif layered:
                 add_spikes(current, count, weights, own_w, below_source, below_start, k, first, t + 1)
             else:
                 add_inputs(current, count, weights, own_w, x, source, factor, row_start, k, first, t, steps)
-            if recurrent and crowded(count, n, own_start, k, first, t, limits[1]):
+            if recurrent and how[READS]:
+                read_spikes(
+                    current, count, recurrents, own_r, own_source, own_start, k, first, t, RECURRENT, t, key, column,
+                    how, read_rows,
+                )  # fmt: skip
+            elif recurrent and crowded(count, n, own_start, k, first, t, limits[1]):
                 add_crowd(current, count, recurrents, own_r, own_source, own_start, k, first, t, dense)
             elif recurrent:
                 add_spikes(current, count, recurrents, own_r, own_source, own_start, k, first, t)

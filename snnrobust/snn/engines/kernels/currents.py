@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from snnrobust.compiled import kernel
-from snnrobust.snn.engines.row_vectors import add_all_rows, add_rows, add_scaled_rows
-from snnrobust.snn.engines.rows import add_product, scatter
+from snnrobust.snn.engines.kernels.row_vectors import add_all_rows, add_rows, add_scaled_rows
+from snnrobust.snn.engines.kernels.rows import add_product, scatter
 
 
 @kernel

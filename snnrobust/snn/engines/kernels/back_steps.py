@@ -7,6 +7,16 @@ import math
 import numpy as np
 
 from snnrobust.compiled import kernel
+from snnrobust.snn.engines.kernels.neuron_vectors import (
+    MASK,
+    arctan,
+    attached_neurons_back,
+    fired,
+    inverse_square,
+    neurons_back,
+    triangle,
+)
+from snnrobust.snn.engines.kernels.rows import append, scatter
 from snnrobust.snn.engines.layout import (
     A_ADAPT,
     A_MEM,
@@ -27,16 +37,6 @@ from snnrobust.snn.engines.layout import (
     V_TH,
     ZERO,
 )
-from snnrobust.snn.engines.neuron_vectors import (
-    MASK,
-    arctan,
-    attached_neurons_back,
-    fired,
-    inverse_square,
-    neurons_back,
-    triangle,
-)
-from snnrobust.snn.engines.rows import append, scatter
 
 # Rows of a sample's gradients and scratch [rows, width].
 GV, GB, CARRY, R, F, THRESHOLD, NOW, BEFORE, EARLIER, ADAPTED_BEFORE = range(10)

@@ -108,10 +108,10 @@ def while_listed(builder, start, stop, body, carried=()):
     return [Vector(builder, result) for result in results]
 
 
-def add_listed(emit, sums, rows, n, start, stop, source=None, factor=None):
+def add_listed(emit, sums, rows, n, start, stop, source=None, factor=None, *, sizes=False):
     """Emit sums[p] += factor[e] row[p lanes ..], row = rows + n source[e], for e in start .. stop - 1; the sums.
 
-    Without a list, source[e] is e - start; without factors they are 1.
+    Without a list, source[e] is e - start; without factors they are 1. With `sizes`, factor^2 |row| is added.
     """
     builder = emit.builder
 
@@ -120,8 +120,10 @@ def add_listed(emit, sums, rows, n, start, stop, source=None, factor=None):
         row = builder.gep(rows, [place])
         lanes = emit.vector.count
         values = [emit.load(row, WORD(p * lanes)) for p in range(len(sums))]
+        values = [value.size() for value in values] if sizes else values
         if factor is not None:
             scale = emit.everywhere(builder.load(builder.gep(factor, [e])))
+            scale = scale * scale if sizes else scale
             values = [scale * value for value in values]
         return [own + value for own, value in zip(sums, values, strict=True)]
 

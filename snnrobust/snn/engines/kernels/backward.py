@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 
 from snnrobust.compiled import kernel
-from snnrobust.snn.engines.back_steps import (
+from snnrobust.snn.engines.kernels.back_steps import (
     CARRY,
     GB,
     GV,
@@ -32,6 +32,9 @@ from snnrobust.snn.engines.back_steps import (
     through_hard_spikes,
     through_membrane,
 )
+from snnrobust.snn.engines.kernels.neuron_vectors import fetch
+from snnrobust.snn.engines.kernels.row_vectors import spread, spread_scaled
+from snnrobust.snn.engines.kernels.rows import SLACK, add_dots, add_listed_dots, add_outer, scratch
 from snnrobust.snn.engines.layout import (
     ATTACHED,
     NEURONS,
@@ -40,9 +43,6 @@ from snnrobust.snn.engines.layout import (
     TRIANGLE,
     V_TH,
 )
-from snnrobust.snn.engines.neuron_vectors import fetch
-from snnrobust.snn.engines.row_vectors import spread, spread_scaled
-from snnrobust.snn.engines.rows import SLACK, add_dots, add_listed_dots, add_outer, scratch
 
 SPAN = 16
 """Steps after which weight gradients are taken, at once: they and the weights do not fit the cache together."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from snnrobust.compiled import kernel
-from snnrobust.snn.engines.neuron_vectors import bits_of, lowest_bit
-from snnrobust.snn.engines.row_vectors import dots_1, dots_2, dots_3, transpose_8
+from snnrobust.snn.engines.kernels.neuron_vectors import bits_of, lowest_bit
+from snnrobust.snn.engines.kernels.row_vectors import dots_1, dots_2, dots_3, transpose_8
 
 SLACK = 4
 """Places that a list of spikes needs after its last: `append` writes so many at once."""

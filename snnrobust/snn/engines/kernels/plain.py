@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from snnrobust.compiled import kernel
-from snnrobust.snn.engines.currents import add_crowd, add_inputs, add_spikes, crowded
+from snnrobust.snn.engines.kernels.currents import add_crowd, add_inputs, add_spikes, crowded
+from snnrobust.snn.engines.kernels.llvm import LANES
+from snnrobust.snn.engines.kernels.neuron_vectors import MASK, kept_neurons_8, kept_neurons_64, neurons_8, neurons_64
+from snnrobust.snn.engines.kernels.rows import append
 from snnrobust.snn.engines.layout import BIAS, POTENTIAL, ZERO
-from snnrobust.snn.engines.llvm import LANES
-from snnrobust.snn.engines.neuron_vectors import MASK, kept_neurons_8, kept_neurons_64, neurons_8, neurons_64
-from snnrobust.snn.engines.rows import append
 
 
 @kernel

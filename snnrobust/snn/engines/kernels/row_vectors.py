@@ -7,13 +7,13 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from snnrobust.snn.engines.llvm import INT, WORD, Emitter, Vector, add_listed, in_blocks, row_of, while_listed
+from snnrobust.snn.engines.kernels.llvm import INT, WORD, Emitter, Vector, add_listed, in_blocks, row_of, while_listed
 
 REGISTER = 32
 """Bytes of a vector register; sixteen of them hold what a block of `dots` needs."""
 
 
-def _adder(scaled, listed=True):
+def _adder(scaled, listed=True, sizes=False):
     """The intrinsic that adds listed rows, or those of the sources 0, 1, .."""
 
     @intrinsic
@@ -21,6 +21,7 @@ def _adder(scaled, listed=True):
         """totals[place + h] += factor[e] rows[first + n source[e] + h] for h < n, e in start .. stop - 1, in order.
 
         The factor is 1 without a scale, and `factor` not looked at; without a list, source[e] is e - start.
+        Of sizes, factor[e]^2 |row| is added instead.
         """
 
         def generate(target, builder, signature, arguments):
@@ -31,7 +32,9 @@ def _adder(scaled, listed=True):
                 totals, rows, sources, factors = (emit.data(m) for m in (0, 2, 5, 6))
                 origin, here = builder.gep(rows, [builder.add(first, h)]), builder.add(place, h)
                 source, factor = sources if listed else None, factors if scaled else None
-                (total,) = add_listed(emit, [emit.load(totals, here)], origin, n, start, stop, source, factor)
+                (total,) = add_listed(
+                    emit, [emit.load(totals, here)], origin, n, start, stop, source, factor, sizes=sizes
+                )
                 emit.store(total, totals, here)
 
             in_blocks(builder, n, block)
@@ -79,6 +82,7 @@ def _spreader(scaled):
 
 
 add_rows, add_scaled_rows, add_all_rows = _adder(False), _adder(True), _adder(True, listed=False)
+add_sizes, add_scaled_sizes = _adder(False, sizes=True), _adder(True, sizes=True)
 spread, spread_scaled = _spreader(False), _spreader(True)
 
 

@@ -9,8 +9,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from snnrobust.snn.engines.kernels.llvm import BIT, INT, LANES, WORD, Emitter, add_listed
 from snnrobust.snn.engines.layout import A_MEM, A_SYN, V_LEAK, V_RESET, V_TH
-from snnrobust.snn.engines.llvm import BIT, INT, LANES, WORD, Emitter, add_listed
 
 MASK = 64
 """Neurons whose spikes are one word."""

@@ -1,0 +1,140 @@
+"""How a layer's weighted sums are read out of a crossbar at every step: noise of a read, and an ADC for each tile."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from snnrobust.errors import ConfigError, ShapeError
+from snnrobust.snn.engines.layout import RECURRENT
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reads:
+    """Reads of a layer's crossbar, one for each tile and step.
+
+    Input weights and recurrent weights lie on tiles of their own, of `rows` sources each. In a step, a tile gives
+
+        y = sum_j w_j x_j + sqrt(noise^2 + weight_noise^2 sum_j |w_j| x_j^2) z
+        y <- clip(range round(y / step) step)   with an ADC, to the range -bound .. bound
+
+    and the layer's current is the sum of y over tiles, plus bias. z is standard normal, one for each instance, step,
+    sample, tile and column; sums are over the tile's sources, w is the weight times the gain. A tile that gets no
+    input in a step is not read, unless reads are clocked. The second term of the noise is that of aihwkit's PCM_READ
+    (`w_noise`), the first its `out_noise`. Backward, rounding passes the gradient straight through, and noise is a
+    constant.
+
+    Attributes:
+        keys: What z is keyed by, a number of 64 bits for each instance, or one for all. Several keys run one network
+            in several trials.
+        noise: Standard deviation of a column's output, in units of the current: a number, [N] or [K, N].
+        weight_noise: Factor of the noise that grows with the cells that are read, a number, [N] or [K, N].
+        step: Step of the ADC in units of the current, a number, [N] or [K, N]; 0 for no ADC.
+        bound: Largest size that the ADC gives, a number, [N] or [K, N].
+        rows: Sources of a tile; None for one tile a matrix.
+        clocked: Tiles without an input are read, too.
+        first_sample: Number of the first sample, for batches that are parts of one.
+
+    Raises:
+        ConfigError: For a value outside its domain.
+    """
+
+    keys: tuple[int, ...]
+    noise: float | Tensor = 0.0
+    weight_noise: float | Tensor = 0.0
+    step: float | Tensor = 0.0
+    bound: float | Tensor = math.inf
+    rows: int | None = None
+    clocked: bool = False
+    first_sample: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.keys or not all(0 <= key < 2**64 for key in self.keys):
+            raise ConfigError(f"keys: {self.keys} must be one or more numbers from 0 to 2^64 - 1")
+        if self.rows is not None and self.rows < 1:
+            raise ConfigError(f"rows: {self.rows} must be at least 1 source a tile, or None")
+        if not 0 <= self.first_sample < 2**32:
+            raise ConfigError(f"first_sample: {self.first_sample} must be from 0 to 2^32 - 1")
+        for name in ("noise", "weight_noise", "step", "bound"):
+            value = torch.as_tensor(getattr(self, name))
+            if not bool((value >= 0).all()):
+                raise ConfigError(f"{name}: {float(value.min()):g} must be 0 or more")
+
+    @property
+    def instances(self) -> int:
+        """K, 1 where one key and one row of numbers serve all."""
+        numbers = (torch.as_tensor(getattr(self, name)) for name in ("noise", "weight_noise", "step", "bound"))
+        return max([len(self.keys), *(len(n) for n in numbers if n.ndim == 2)])
+
+    def column(self, name: str, neurons: int, like: Tensor) -> Tensor:
+        """One of the numbers as [N] or [K, N], in the precision of `like`.
+
+        Raises:
+            ShapeError: If it is neither a number nor of this shape.
+        """
+        value = torch.as_tensor(getattr(self, name), dtype=like.dtype, device=like.device)
+        if value.ndim == 0:
+            return value.expand(neurons)
+        if value.shape[-1] != neurons or value.ndim > 2 or (value.ndim == 2 and len(self.keys) not in (1, len(value))):
+            raise ShapeError(
+                f"{name}: shape {tuple(value.shape)} must be [{neurons}] or [K, {neurons}] with {len(self.keys)} keys"
+            )
+        return value
+
+    def current(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Current of the inputs of all steps [T, B, N] or [K, T, B, N], arguments as of `eager.input_current`."""
+        u = self.read(x, weight, first=0, step=0)
+        return u if bias is None else u + (bias if bias.ndim == 1 else bias[:, None, None, :])
+
+    def feedback(self, o: Tensor, weight: Tensor, step: int) -> Tensor:
+        """Current of the recurrent weights in a step, from the spikes of the last one [.., B, N]."""
+        return self.read(o.unsqueeze(-3), weight, first=RECURRENT, step=step).squeeze(-3)
+
+    def read(self, x: Tensor, weight: Tensor, *, first: int, step: int) -> Tensor:
+        """The summed output of a matrix's tiles, in plain torch: the definition of both engines.
+
+        Args:
+            x: Inputs or spikes of some steps [T, B, I] or [K, T, B, I].
+            weight: [N, I] or [K, N, I].
+            first: Number of the first read, 0 or `RECURRENT`.
+            step: Number of the first step.
+
+        Returns:
+            [T, B, N] or [K, T, B, N].
+        """
+        neurons, sources = weight.shape[-2:]
+        rows = sources if self.rows is None else self.rows
+        matrices = weight if weight.ndim == 2 else weight[:, None]
+        numbers = {name: self.column(name, neurons, weight) for name in ("noise", "weight_noise", "step", "bound")}
+        c = {name: value if value.ndim == 1 else value[:, None, None] for name, value in numbers.items()}
+        total: Tensor | None = None
+        for tile in range(-(-sources // rows)):
+            part = slice(tile * rows, (tile + 1) * rows)
+            own, w = x[..., part], matrices[..., part]
+            y = own @ w.mT
+            if bool((c["noise"] > 0).any() | (c["weight_noise"] > 0).any()):
+                size = (own.detach() ** 2) @ w.detach().abs().mT
+                z = self._normals(y, first + tile, step)
+                y = y + (c["noise"] ** 2 + c["weight_noise"] ** 2 * size).sqrt() * z
+            if bool((c["step"] > 0).any()):
+                there = torch.where(c["step"] > 0, c["step"], torch.ones_like(c["step"]))
+                coarse = y + (there * torch.round(y / there) - y).detach()
+                y = torch.where(c["step"] > 0, torch.clamp(coarse, -c["bound"], c["bound"]), y)
+            if not self.clocked:
+                y = torch.where((own != 0).any(-1, keepdim=True), y, y - y.detach())  # the gradient passes
+            total = y if total is None else total + y
+        assert total is not None
+        return total
+
+    def _normals(self, like: Tensor, read: int, step: int) -> Tensor:
+        from snnrobust.snn.engines.readings import normals_of
+
+        steps, batch, neurons = like.shape[-3:]
+        keys = np.array(self.keys, np.uint64)
+        z = torch.from_numpy(normals_of(keys, read, range(step, step + steps), self.first_sample, batch, neurons))
+        z = z.to(like.device, like.dtype)
+        return z if len(self.keys) > 1 else z[0]
