@@ -17,7 +17,7 @@ from snnrobust.errors import ConfigError
 RUN = """
 import torch
 import snnrobust.snn as snn
-from snnrobust.snn.engines import backward, forward
+from snnrobust.snn.engines.kernels import backward, forward
 net = snn.Network.recurrent(2, 5, 2, engine="numba")
 net(torch.ones(4, 3, 2)).sum().backward()
 for kernel in (forward.forward, backward.backward):

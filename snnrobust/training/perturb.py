@@ -28,12 +28,26 @@ def noisy(placement: Placement, params: Params, key: StepKey, *, through: str) -
     return {name: p if moved[name] is p else p + (moved[name] - p).detach() for name, p in params.items()}
 
 
-def start_of_attack(placement: Placement, key: StepKey, *, k: float, initial: float) -> dict[str, Tensor]:
-    """A random point near the nominal device: continuous coordinates initial k N(0, 1), the others at their draw."""
-    near = draw(placement, seed=key.seed, purpose="attack", instances=None, extra=(key.step,), kinds=("continuous",))
+def start_of_attack(
+    placement: Placement, key: StepKey, *, k: float, initial: float, restarts: int | None = None
+) -> dict[str, Tensor]:
+    """A random point near the nominal device: continuous coordinates initial k N(0, 1), the others at their draw.
+
+    Args:
+        placement: The parameters on the profile whose devices are searched.
+        key: Seed and step.
+        k: Half-width of the box in standard deviations.
+        initial: Size of the start as a fraction of the box.
+        restarts: Starts of the same device on an instance axis, the first of which is that of None; None for one
+            without that axis.
+    """
+    starts = None if restarts is None else range(restarts)
+    near = draw(placement, seed=key.seed, purpose="attack", instances=starts, extra=(key.step,), kinds=("continuous",))
     held = draw(
         placement, seed=key.seed, purpose="train", instances=None, extra=(key.step,), kinds=("fixed", "temporal")
     )
+    if restarts is not None:
+        held = {name: value.expand(restarts, *value.shape) for name, value in held.items()}
     return {**held, **{name: value * (initial * k) for name, value in near.items()}}
 
 
@@ -47,6 +61,8 @@ def ascend(
     steps: int,
 ) -> dict[str, Tensor]:
     """Projected gradient ascent on a loss over devices: z <- P(z + (k / steps) sign(dloss/dz)).
+
+    Coordinates with an instance axis are so many attacks at once, if the loss is a sum or mean over them.
 
     P projects onto the box |z| <= k (and onto the bound on the sum of a parameter's components, see
     `mismatch.project`), so the result never leaves it.

@@ -38,6 +38,27 @@ def test_the_attack_raises_the_divergence(smooth, batch, seed):
     assert after > 10 * before > 0
 
 
+@pytest.mark.parametrize("engine", ["eager", "numba"])
+def test_restarts_ride_on_the_instance_axis(smooth, batch, engine):
+    net = smooth()
+    net.engine = engine
+    problem, params, box = Problem(net), net.nominal(), place(Profile.relative(0.1), net.parameter_specs())
+    clean = problem.logits(params, batch).detach()
+
+    def divergence(moved):
+        return kl_divergence(clean, problem.logits(moved, batch))
+
+    starts = start_of_attack(box, KEY, k=1.0, initial=0.1, restarts=3)
+    alone = start_of_attack(box, KEY, k=1.0, initial=0.1)
+    assert all(torch.equal(starts[name][0], value) for name, value in alone.items())
+    together = ascend(box, params, divergence, starts, k=1.0, steps=4)
+    for r in range(3):
+        one = ascend(box, params, divergence, {n: z[r] for n, z in starts.items()}, k=1.0, steps=4)
+        for name, z in one.items():
+            assert (together[name][r] == z).float().mean() > 0.999, name  # a sign of nearly 0 may turn
+            assert not torch.equal(z, starts[name][r])
+
+
 def test_the_attack_beats_random_corners_of_its_box(smooth, batch):
     net = smooth()
     box, _, _, _, after = attack(net, batch, profile=Profile.relative(0.1))
