@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,9 @@ from snnrobust.training.record import TrainedModel
 
 BLOCK_BYTES = 64_000_000
 """Memory that the input currents of one block of chips may take."""
+MOST_CHIPS = 32
+"""Chips of a block where nothing but their parameters takes memory: a block that is lost is done again."""
+_COPIES = 8  # of a chip's parameters while they are drawn
 BATCH = 256
 
 
@@ -90,7 +94,10 @@ def run_block(deployment: Deployment, data: Split, block: range, *, trials: int 
 
 
 def block_size(net: Deployable, data: Split) -> int:
-    """Chips in a block, from the memory that their input currents take."""
+    """Chips in a block, from the memory that their input currents take; the fused engine keeps none."""
+    if isinstance(net, Network) and net.runs_fused():
+        parameters = 4 * sum(math.prod(spec.shape) for spec in net.parameter_specs().values())
+        return int(max(1, min(MOST_CHIPS, BLOCK_BYTES // (_COPIES * parameters))))
     widest = max((spec.shape[0] for spec in net.parameter_specs().values() if spec.shape), default=1)
     one = 4 * data.x.shape[1] * min(BATCH, len(data)) * widest
     return int(max(1, BLOCK_BYTES // one))

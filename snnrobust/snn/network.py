@@ -208,6 +208,11 @@ class Network(nn.Module):
             return choice.run_network(self.spiking, self.readout, parts, x, lengths, reads=how)[0]
         return self.record(params, x, lengths, reads=how).logits
 
+    def runs_fused(self) -> bool:
+        """Whether the fused engine runs this network on its nominal parameters, which lie on the CPU then."""
+        params = self.nominal()
+        return self._fused(params, next(iter(params.values())))
+
     def _fused(self, params: Params, x: Tensor, reads: Mapping[str, Reads] | None = None) -> bool:
         return choice.fused(self.engine, [*self.spiking.values(), self.readout], params.values(), x, reads=bool(reads))
 
