@@ -145,10 +145,10 @@ class _Chips:
     @classmethod
     def of(cls, kind: Kind, own: Arrays, reads: Reads | None) -> _Chips:
         shared = all(own[name].ndim == axes for name, axes in _WEIGHTS.items() if name in own)
-        first = (
-            own if shared else {name: _of_chips(name, v, slice(0, 1)) for name, v in own.items() if name in _WEIGHTS}
-        )
-        memory = Lease()
+        memory, first = Lease(), own
+        if not shared:  # weights come with each block
+            first = {name: _of_chips(name, v, slice(0, 1))[..., :0] for name, v in own.items() if name in _WEIGHTS}
+            first.pop("gain", None)
         ready = Ready.of(
             kind, first["weight"], first.get("recurrent"), constants_of(own), memory, gain=first.get("gain"),
             reads=reads,
