@@ -10,6 +10,7 @@ Works (T 100, B 100, I 16, N 256, 10 outputs, 3 % hidden spikes, inputs spike wi
     training       forward, cross-entropy, gradients of the hidden layer's two weights and of the readout's weights and
                    bias; surrogate SuperSpike or triangle at slope 1
     adversarial    ours: a whole adversarial step with 10 steps of attack; norse: one plain training step
+    reads          inference with noise, and with an ADC for tiles of 64 rows, at every step
     monte_carlo    from (profile, seed) to the accuracy on 1,000 samples; the other libraries draw normals with numpy
 
 Every point is measured in rounds in which each library runs once; printed are the median, the quartiles, and the ratio

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from snnrobust.compiled import available_cores
 from snnrobust.hardware import Chip, load_profile
-from snnrobust.snn import LIF, MeanRate, Network, Surrogate
+from snnrobust.snn import LIF, MeanRate, Network, Reads, Surrogate
 from snnrobust.training import Adversarial
 from snnrobust.training.problem import Batch, Problem, StepKey
 
@@ -203,6 +203,19 @@ def our_inference(data: Data, engine: str) -> Runner:
 
 def _runner(call: Callable[[], Any], engine: str, chips: int = 1) -> Runner:
     return Runner(call, chips, 1 if engine == "numba" else available_cores())
+
+
+def our_reads(data: Data, kind: str) -> Runner:
+    """As `our_inference`, reading the crossbar at every step: noise alone, or with an ADC for tiles of 64 rows."""
+    net, count = network(data.case, data.nominal, "numba"), data.case.instances
+    adc: dict[str, Any] = {"step": 0.01, "bound": 2.0, "rows": 64} if kind == "noise, ADC" else {}
+    reads = {"layer0": Reads(keys=tuple(range(count)), noise=0.05, weight_noise=0.05, **adc)}
+
+    def call() -> Tensor:
+        with torch.no_grad():
+            return net.run(data.chips, data.x, reads=reads)
+
+    return _runner(call, "numba", count)
 
 
 def our_training(data: Data, engine: str) -> Runner:

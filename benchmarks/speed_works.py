@@ -88,12 +88,18 @@ def monte_carlo(profile: str) -> Make:
     return make
 
 
+def reads(library: str, data: Data) -> Runner:
+    """Inference that reads a crossbar at every step; "numba" is without."""
+    return ours.our_inference(data, "numba") if library == "numba" else ours.our_reads(data, library)
+
+
 SIZES = ("neurons", "steps")
 EVERYBODY = (*ours.ENGINES, *modules.PACKAGES)
 WORKS = {
     "inference": Work(inference, (*EVERYBODY, "torch", "jax"), (*SIZES, "instances", "rate", "spikes"), "chip"),
     "training": Work(training, (*EVERYBODY, "jax"), (*SIZES, "rate", "spikes", "surrogate"), "step"),
     "adversarial": Work(adversarial, (*ours.ENGINES, "norse"), (), "step"),
+    "reads": Work(reads, ("numba", "noise", "noise, ADC"), (), "chip"),
     **{
         f"monte_carlo {profile}": Work(
             monte_carlo(profile), (*ours.ENGINES, "draws", "given parameters", "norse", "torch", "jax"), (), "chip"
