@@ -2,7 +2,7 @@ r"""How the time of the fused engine grows with chips, steps, batch, neurons and
 
     python benchmarks/growth.py        about 3 minutes; results/growth.csv
 
-One axis at a time around the base point of `speed.py` for chips, steps and batch, where the time should be proportional;
+One axis at a time around the base point of `speed.py` for chips, steps and batch, where time should be proportional;
 neurons and activity together, for the model of an inference's time per sample and step
 
     overhead + neuron N + row N (r N)

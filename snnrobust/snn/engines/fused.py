@@ -207,7 +207,7 @@ def forward(
     count = max(instances, layer.instances, inputs.instances, 0 if initial is None else len(initial))
     state = initial if initial is not None else np.empty((0, 5, batch, neurons), dtype)
     own = Spikes(
-        memory.empty("own", (count, batch, steps * neurons + SLACK if spiking else 1), np.int32),
+        memory.empty("own", (count, batch, (steps + 1) * neurons + SLACK if spiking else 1), np.int32),
         memory.empty("starts", (count, batch, steps + 2), np.int32),
         memory,
     )

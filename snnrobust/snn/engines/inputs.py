@@ -70,7 +70,7 @@ class Spikes:
     """Spikes as lists: of instance k and sample b, segment t + 1 of `source[k, b]` are the neurons that fire at t.
 
     Attributes:
-        source: Indices [K, B, at least T N], int32.
+        source: Indices [K, B, at least (T + 1) N], int32.
         start: First index of each segment [K, B, T + 2]; segment 0 are the spikes before the first step.
         memory: What lends the arrays.
     """

@@ -80,14 +80,16 @@ def distances(g, count, c, n, v, b, k, first, t, flags, numbers):
 
 
 @kernel
-def list_active(g, count, n, c, listed, found):
+def list_active(g, count, neurons, c, listed, found):
     """List the neurons whose row `F` is not 0; how many there are in all samples."""
     places, total = g.shape[2], 0
     for s in range(count):
         e = 0
-        for h0 in range(0, n, MASK):
+        for h0 in range(0, neurons, MASK):
             word = fired(g, (s * ROWS + F) * places + h0, c, ZERO * places + h0)
             e = append(listed, 0, s, e, word, h0)
+        while e > 0 and listed[0, s, e - 1] >= neurons:  # beyond the last neuron F is not always 0
+            e -= 1
         found[s] = e
         total += e
     return total

@@ -107,7 +107,7 @@ def back_through_step(g, gi, go, out, n, t, k, first, count, flags, simple, numb
         distances(g, count, c, n, tape[0], tape[2], k, first, t, flags, numbers)
     few = False
     if flags[SURROGATE] == TRIANGLE:
-        few = list_active(g, count, n, c, listed, found) < limit * count * neurons
+        few = list_active(g, count, neurons, c, listed, found) < limit * count * neurons
     if gu_above.shape[0] > 0:
         length = gu_above.shape[3]
         place, matrix = ((k * steps + t) * batch + first) * length, k % weights_above.shape[0]

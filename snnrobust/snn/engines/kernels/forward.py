@@ -220,7 +220,7 @@ def forward(first_job, last_job, group, flags, parameters, reading, inputs, belo
             instance serves all.
         reading: How a crossbar is read: flags, numbers of columns [K, rows, capacity], keys [K]; see `reading`.
         inputs: x [K, B, T, I] dense, or of 0 steps; then the sources, factors and first indices of `nonzeros`.
-        below: Spikes of the layer below instead of inputs: lists [K, B, T N] and starts [K, B, T + 2], or empty.
+        below: Spikes of the layer below instead of inputs: lists [K, B, (T + 1) N] and starts [K, B, T + 2], or empty.
         own: This layer's, to be written.
         results: logits [K, B, width], rates [K, B, N], spikes [K, T, B, N], final state [K, 5, B, N].
         tape: v before the reset, i, b, refractory steps left, [K, B, T, width] each.
