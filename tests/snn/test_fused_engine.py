@@ -87,7 +87,7 @@ SIZES = st.sampled_from([1, 2, 3, 5, 7, 8, 9, 13, 16, 17, 31, 63, 64, 65, 70])
 SURROGATES = st.builds(
     Surrogate,
     shape=st.sampled_from(["superspike", "triangle", "fast_sigmoid", "arctan", "gaussian"]),
-    slope=st.sampled_from([0.5, 1.0, 5.0]),
+    slope=st.sampled_from([1.0, 5.0]),
     dampening=st.sampled_from([0.3, 1.0]),
     scale=st.sampled_from(["one", "threshold"]),
 )
@@ -286,6 +286,23 @@ def test_a_compact_surrogate_skips_products_to_the_same_bits(monkeypatch, slope)
         found.append(gradients(net, net.nominal(), x))
     assert all(bool(g.any()) for g in found[0][:2])
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+def test_a_compact_surrogate_that_padding_lies_within(monkeypatch):
+    surrogate = Surrogate(shape="triangle", slope=0.5, scale="threshold")  # 0.5 for neurons beyond the last
+    net = Network([LIF(4, 65, True, dt=1e-3, v_th=0.1, surrogate=surrogate), LI(65, 3)]).double()
+    x = 60 * torch.randn(20, 9, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    monkeypatch.setattr(engine, "ACTIVE", 2.0)
+    found = []
+    for net.engine in ("eager", "numba"):
+        leaves = {n: p.detach().clone().requires_grad_() for n, p in net.nominal().items()}
+        loss = net.run(leaves, x).square().sum()
+        found.append(torch.autograd.grad(loss, list(leaves.values()), materialize_grads=True))
+        for buffers in Lease._free:  # what lies beyond a matrix is not to be read
+            for buffer in buffers.values():
+                buffer[...] = 255
+    for eager, numba in zip(*found, strict=True):
+        assert (numba - eager).abs().max() <= 1e-9 * eager.abs().max().clamp_min(1e-300)
 
 
 def test_parts_of_the_batch_change_nothing(monkeypatch):
