@@ -84,6 +84,8 @@ def read(content: bytes | str) -> Tree:
 def _syntax_error(error: yaml.YAMLError) -> tuple[int, str]:
     mark = getattr(error, "problem_mark", None)
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "unreadable"
+    if "nesting depth" in str(problem):  # a parser with a limit of its own sees thousands of levels before we see any
+        return 1, f"nested deeper than {MAX_DEPTH}"
     return (mark.line + 1 if mark else 1), f"not valid YAML: {' '.join(str(problem).split())}"
 
 
