@@ -30,7 +30,7 @@ class Reads:
 
     Attributes:
         keys: What z is keyed by, a number of 64 bits for each instance, or one for all. Several keys run one network
-            in several trials.
+            in several trials; layers given the same key have the same z, so give each its own.
         noise: Standard deviation of a column's output, in units of the current: a number, [N] or [K, N].
         weight_noise: Factor of the noise that grows with the cells that are read, a number, [N] or [K, N].
         step: Step of the ADC in units of the current, a number, [N] or [K, N]; 0 for no ADC.

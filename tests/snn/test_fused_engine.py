@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from snnrobust import compiled
-from snnrobust.errors import ConfigError
+from snnrobust.errors import ConfigError, ShapeError
 from snnrobust.snn import ALIF, LI, LIF, MeanRate, Network, SpikingLayer, State, Surrogate
 from snnrobust.snn.engines import fused, inference
 from snnrobust.snn.engines import gradients as engine
@@ -189,6 +189,34 @@ def test_every_neuron_spikes_before_and_at_every_step(neurons):
     assert bool(eager.all())
     assert torch.equal(eager, numba)
     torch.testing.assert_close(other.i, last.i, rtol=1e-12, atol=1e-12)
+
+
+def test_states_that_do_not_fit_are_not_read():
+    layer = LIF(3, 5, True, dt=1e-3, tau_syn=4e-3)
+    x = torch.zeros(4, 6, 3)
+    for batch, dtype in ((1, torch.float32), (4, torch.float32), (9, torch.float32), (6, torch.float64)):
+        rest = torch.zeros(batch, 5, dtype=dtype)
+        with pytest.raises(ConfigError, match=r"state of shape \[6, 5\]"):
+            layer.run(layer.nominal(), x, State(rest, rest, None, rest, None), engine="numba")
+    rest = torch.zeros(3, 6, 5)
+    params = {n: p.detach().expand(2, *p.shape) for n, p in layer.nominal().items()}
+    with pytest.raises(ShapeError, match="instances"):
+        layer.run(params, x, State(rest, rest, None, rest, None), engine="numba")
+
+
+def test_a_tape_keeps_what_its_caller_changes():
+    net = Network([LIF(3, 9, True, dt=1e-3, v_th=0.1), LI(9, 8, decode="max")], engine="numba")
+    x = 5 * torch.randn(20, 1, 3, generator=torch.Generator().manual_seed(0))
+    wanted = [net.layer0.weight, net.readout.weight]
+    expected = torch.autograd.grad(net(x).sum(), wanted)
+    logits = net(x)
+    loss = logits.sum()
+    with torch.no_grad():
+        logits.mul_(0.5)
+        x.zero_()
+    found = torch.autograd.grad(loss, wanted)
+    assert all(bool(g.any()) for g in expected)
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
 def test_states_are_handed_on_with_their_gradients():

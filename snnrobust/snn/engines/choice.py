@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from snnrobust.errors import ConfigError, unknown
+from snnrobust.errors import ConfigError, ShapeError, unknown
 from snnrobust.snn import neurons
 from snnrobust.snn.neurons import State
 from snnrobust.snn.specs import WEIGHTS
@@ -69,10 +69,16 @@ def _obstacle(layers: Sequence[Any], tensors: Sequence[Tensor], state: Any, read
         return f"runs on the CPU in float32 or float64, not on {sorted(f'{d} {t}' for d, t in kinds)}"
     if torch._C._are_functorch_transforms_active() or torch.compiler.is_compiling():
         return "cannot be transformed by torch.func or compiled"
-    if reads and torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
+    parts = [] if state is None else [part for part in state if isinstance(part, Tensor)]
+    if reads and torch.is_grad_enabled() and any(t.requires_grad for t in [*tensors, *parts]):
         return "reads crossbars without gradients only (torch.no_grad)"
     if state is not None and not (isinstance(state, State) and bool(((state.o == 0) | (state.o == 1)).all())):
         return "goes on only from a `State` whose spikes are 0 or 1"
+    if tensors[-1].ndim < 3:
+        return None  # no input of a layer, which says so
+    shape, dtype = (tensors[-1].shape[-2], layers[0].neurons), tensors[-1].dtype
+    if any(part.dtype != dtype or tuple(part.shape[-2:]) != shape or part.ndim > 3 for part in parts):
+        return f"goes on only from a state of shape {list(shape)}, or one for each instance, in {dtype}"
     return None
 
 
@@ -109,6 +115,11 @@ def run_layer(
 
     part = part_of(layer, params, reads)
     initial = None if state is None else _rows(state)
+    counts = {layer.instances(params), *(len(t) for t in (x, initial) if t is not None and t.ndim == 4)} - {None}
+    if reads is not None and reads.instances > 1:
+        counts.add(reads.instances)
+    if len(counts) > 1:
+        raise ShapeError(f"instances: parameters, input, state and reads disagree on their number: {counts}")
     found = run_stack([part], x, initial=initial, spikes=True, final=True)
     assert found.final is not None
     i, v, b, o, wait = found.final.unbind(-3)

@@ -91,7 +91,7 @@ def through_layers(
             spikes += [found["spikes"]] * request.spikes
             finals = [found["final"]] * request.final
         else:
-            logits = [np.ascontiguousarray(found["logits"][..., : layer.kind.neurons])]
+            logits = [found["logits"][..., : layer.kind.neurons].copy()]  # the tape needs its own
         if tape is not None:
             tapes.append(tape)
     return [*logits, *rates, *spikes, *finals], tapes

@@ -37,7 +37,9 @@ class Inputs:
     @classmethod
     def of(cls, x: Values) -> Inputs:
         """From x [T, B, I] or [K, T, B, I]; sparse ones that all instances share are listed."""
-        dense = np.ascontiguousarray(x.swapaxes(-3, -2)).reshape(-1, x.shape[-2], x.shape[-3], x.shape[-1])
+        dense = np.array(x.swapaxes(-3, -2), order="C").reshape(  # a copy: a tape keeps it
+            -1, x.shape[-2], x.shape[-3], x.shape[-1]
+        )
         batch, steps, inputs = dense.shape[1:]
         if len(dense) == 1:
             rows = dense.reshape(batch * steps, inputs)

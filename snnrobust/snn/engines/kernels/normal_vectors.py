@@ -3,7 +3,7 @@
 Philox4x32-10 (Salmon et al., SC 2011, DOI 10.1145/2063384.2063405) gives words of 32 bits from a counter (block, step,
 sample, read) and a key of 64 bits. Word w is the normal of size z with P(Z > z) = (w mod 2^31 + 1/2) / 2^32 and the
 sign of bit 31: sqrt(2) erfinv, by the polynomials of Giles (GPU Computing Gems, 2012, chapter 10) on a logarithm of our
-own, in float32. Relative error below 1e-5 (tested), sizes up to 6.2. Chips are drawn with `hardware.normals` instead,
+own, in float32. Absolute error below 2e-6 (tested), sizes up to 6.2. Chips are drawn with `hardware.normals` instead,
 which takes ten times as long and is exact.
 """
 
