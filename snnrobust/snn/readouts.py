@@ -9,7 +9,8 @@ from torch import Tensor
 
 from snnrobust.errors import ConfigError, ShapeError, unknown
 from snnrobust.snn import neurons
-from snnrobust.snn.layers import Layer, Params, check_integrator, present, scale_to_fluctuate
+from snnrobust.snn.initial import scale_to_fluctuate
+from snnrobust.snn.layers import Layer, Params, check_integrator, present
 from snnrobust.snn.neurons import Dynamics, State
 from snnrobust.snn.reads import Reads
 

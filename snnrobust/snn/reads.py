@@ -41,6 +41,7 @@ class Reads:
 
     Raises:
         ConfigError: For a value outside its domain.
+        ShapeError: If keys and numbers disagree on the number of instances.
     """
 
     keys: tuple[int, ...]
@@ -59,10 +60,15 @@ class Reads:
             raise ConfigError(f"rows: {self.rows} must be at least 1 source a tile, or None")
         if not 0 <= self.first_sample < 2**32:
             raise ConfigError(f"first_sample: {self.first_sample} must be from 0 to 2^32 - 1")
+        counts = {len(self.keys)} - {1}
         for name in ("noise", "weight_noise", "step", "bound"):
             value = torch.as_tensor(getattr(self, name))
             if not bool((value >= 0).all()):
                 raise ConfigError(f"{name}: {float(value.min()):g} must be 0 or more")
+            if value.ndim == 2:
+                counts |= {len(value)} - {1}
+        if len(counts) > 1:
+            raise ShapeError(f"instances: keys and numbers disagree on their number: {counts}")
 
     @property
     def instances(self) -> int:
@@ -79,11 +85,20 @@ class Reads:
         value = torch.as_tensor(getattr(self, name), dtype=like.dtype, device=like.device)
         if value.ndim == 0:
             return value.expand(neurons)
-        if value.shape[-1] != neurons or value.ndim > 2 or (value.ndim == 2 and len(self.keys) not in (1, len(value))):
-            raise ShapeError(
-                f"{name}: shape {tuple(value.shape)} must be [{neurons}] or [K, {neurons}] with {len(self.keys)} keys"
-            )
-        return value
+        if value.shape[-1] != neurons or value.ndim > 2:
+            raise ShapeError(f"{name}: shape {tuple(value.shape)} must be [{neurons}] or [K, {neurons}]")
+        return value[0] if value.ndim == 2 and len(value) == 1 else value
+
+    def check(self, sources: int) -> int:
+        """Sources of a tile of a matrix with so many.
+
+        Raises:
+            ConfigError: If there are more tiles than a step has reads.
+        """
+        rows = sources if self.rows is None else self.rows
+        if sources > rows * RECURRENT:
+            raise ConfigError(f"rows: {rows} of {sources} sources give more than {RECURRENT} tiles")
+        return rows
 
     def current(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Current of the inputs of all steps [T, B, N] or [K, T, B, N], arguments as of `eager.input_current`."""
@@ -107,7 +122,7 @@ class Reads:
             [T, B, N] or [K, T, B, N].
         """
         neurons, sources = weight.shape[-2:]
-        rows = sources if self.rows is None else self.rows
+        rows = self.check(sources)
         matrices = weight if weight.ndim == 2 else weight[:, None]
         numbers = {name: self.column(name, neurons, weight) for name in ("noise", "weight_noise", "step", "bound")}
         c = {name: value if value.ndim == 1 else value[:, None, None] for name, value in numbers.items()}
@@ -128,7 +143,8 @@ class Reads:
                 y = torch.where((own != 0).any(-1, keepdim=True), y, y - y.detach())  # the gradient passes
             total = y if total is None else total + y
         assert total is not None
-        return total
+        several = self.instances > 1 and total.ndim == 3  # also where nothing in them differs
+        return total.expand(self.instances, *total.shape) if several else total
 
     def _normals(self, like: Tensor, read: int, step: int) -> Tensor:
         from snnrobust.snn.engines.readings import normals_of

@@ -191,6 +191,52 @@ def test_every_neuron_spikes_before_and_at_every_step(neurons):
     torch.testing.assert_close(other.i, last.i, rtol=1e-12, atol=1e-12)
 
 
+def test_spikes_before_the_first_step_have_room():
+    layer = LIF(3, 64, True, dt=1e-3, tau_syn=4e-3, v_th=-1.0, v_leak=0.5, v_reset=0.5).double()
+    rest = torch.full((8, 64), 0.5, dtype=torch.float64)
+    before = (torch.rand(8, 64, generator=torch.Generator().manual_seed(0)) < 0.5).double()
+    state = State(rest, torch.zeros_like(rest), None, before, None)
+    with torch.no_grad():
+        x = torch.randn(1, 8, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+        found = [layer.run(layer.nominal(), x, state, engine=e)[1].i for e in ("eager", "numba")]
+    torch.testing.assert_close(*found, rtol=1e-12, atol=1e-12)
+
+
+def test_layers_below_the_first_with_instances_have_none():
+    net = Network([LIF(3, 6, True, dt=1e-3, v_th=0.3), LIF(6, 5, dt=1e-3, v_th=0.1), LI(5, 2)]).double()
+    x = 3 * torch.randn(20, 4, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found = []
+    for net.engine in ("eager", "numba"):
+        leaves = {n: p.detach().clone().requires_grad_() for n, p in net.nominal().items()}
+        several = torch.stack([leaves["layer1.weight"] * (1 + 0.1 * k) for k in range(3)])
+        logits, rates = net.rates({**leaves, "layer1.weight": several}, x)
+        loss = logits.square().sum() + sum(rate.square().sum() for rate in rates.values())
+        shapes = [tuple(rate.shape) for rate in rates.values()]
+        found.append((shapes, loss, torch.autograd.grad(loss, [leaves["layer0.weight"], leaves["layer1.weight"]])))
+    (shapes, loss, grads), (others, other, theirs) = found
+    assert shapes == others == [(4, 6), (3, 4, 5)]
+    torch.testing.assert_close((loss, *grads), (other, *theirs), rtol=1e-9, atol=1e-12)
+    assert bool(grads[0].any())
+
+
+def test_derivatives_and_methods_of_its_own_take_the_eager_engine():
+    from torch.autograd import forward_ad
+
+    class Halved(LIF):
+        def drive(self, params, x, reads=None):
+            return 0.5 * super().drive(params, x, reads)
+
+    net = Network([Halved(2, 3, dt=1e-3), LI(3, 2)], engine="numba")
+    with pytest.raises(ConfigError, match="Halved"):
+        net(torch.zeros(4, 1, 2))
+    net = Network([LIF(2, 3, dt=1e-3, v_th=0.1), LI(3, 2)])
+    params = {n: p.detach() for n, p in net.nominal().items()}
+    x = torch.ones(9, 1, 2)
+    with forward_ad.dual_level():
+        dual = {**params, "readout.weight": forward_ad.make_dual(params["readout.weight"], torch.ones(2, 3))}
+        assert bool(forward_ad.unpack_dual(net.run(dual, x)).tangent.any())
+
+
 def test_states_that_do_not_fit_are_not_read():
     layer = LIF(3, 5, True, dt=1e-3, tau_syn=4e-3)
     x = torch.zeros(4, 6, 3)
@@ -321,6 +367,8 @@ def test_a_compact_surrogate_that_padding_lies_within(monkeypatch):
     net = Network([LIF(4, 65, True, dt=1e-3, v_th=0.1, surrogate=surrogate), LI(65, 3)]).double()
     x = 60 * torch.randn(20, 9, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     monkeypatch.setattr(engine, "ACTIVE", 2.0)
+    wider = Network([LIF(4, 200, True, dt=1e-3, v_th=0.1, surrogate=surrogate), LI(200, 3)], engine="numba").double()
+    gradients(wider, wider.nominal(), x)  # larger buffers, which the smaller network then gets
     found = []
     for net.engine in ("eager", "numba"):
         leaves = {n: p.detach().clone().requires_grad_() for n, p in net.nominal().items()}

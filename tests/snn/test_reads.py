@@ -133,6 +133,17 @@ def test_engines_agree(name, kind, instances):
     torch.testing.assert_close(numba.logits, eager.logits, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("noise", [0.0, 0.1, torch.full((1, 40), 0.1)])
+def test_keys_make_instances_whatever_the_noise(noise):
+    net = networks()["plain"]
+    x = torch.randn(10, 4, 11, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for net.engine in ("eager", "numba"):
+            for keys, shape in (((1,), (4, 4)), ((1, 2, 3), (3, 4, 4))):
+                how = {"layer0": Reads(keys=keys, noise=noise)}
+                assert net.run(net.nominal(), x, reads=how).shape == shape
+
+
 def test_same_bits_for_any_threads_and_split(monkeypatch):
     net = networks()["stack"]
     net.engine = "numba"
@@ -172,6 +183,10 @@ def test_bad_policies_are_named():
         Reads(keys=())
     with pytest.raises(ConfigError, match="noise: -1"):
         Reads(keys=(1,), noise=-1.0)
+    with pytest.raises(ShapeError, match="instances"):
+        Reads(keys=(1, 2), noise=torch.ones(3, 5))
+    with pytest.raises(ConfigError, match="tiles"):
+        Reads(keys=(1,), rows=1).read(torch.zeros(1, 1, 70_000), torch.zeros(1, 70_000), first=0, step=0)
     with pytest.raises(ConfigError, match="rows: 0"):
         Reads(keys=(1,), rows=0)
     net = networks()["rate"]

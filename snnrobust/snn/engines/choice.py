@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from snnrobust.errors import ConfigError, ShapeError, unknown
 from snnrobust.snn import neurons
@@ -56,19 +57,16 @@ def fused(
 
 
 def _obstacle(layers: Sequence[Any], tensors: Sequence[Tensor], state: Any, reads: bool) -> str | None:  # noqa: ANN401
-    from snnrobust.snn.layers import SpikingLayer
-
     for layer in layers:
-        own = isinstance(layer, SpikingLayer) and (
-            type(layer).step is not SpikingLayer.step or type(layer).start is not SpikingLayer.start
-        )
-        if own:
+        if _has_its_own(layer):
             return f"does not know the neurons of {type(layer).__name__}, which have equations of their own"
     kinds = {(t.device.type, t.dtype) for t in tensors}
     if len(kinds) > 1 or not kinds <= {("cpu", torch.float32), ("cpu", torch.float64)}:
         return f"runs on the CPU in float32 or float64, not on {sorted(f'{d} {t}' for d, t in kinds)}"
     if torch._C._are_functorch_transforms_active() or torch.compiler.is_compiling():
         return "cannot be transformed by torch.func or compiled"
+    if forward_ad._current_level >= 0:
+        return "has no forward-mode derivatives"
     parts = [] if state is None else [part for part in state if isinstance(part, Tensor)]
     if reads and torch.is_grad_enabled() and any(t.requires_grad for t in [*tensors, *parts]):
         return "reads crossbars without gradients only (torch.no_grad)"
@@ -80,6 +78,16 @@ def _obstacle(layers: Sequence[Any], tensors: Sequence[Tensor], state: Any, read
     if any(part.dtype != dtype or tuple(part.shape[-2:]) != shape or part.ndim > 3 for part in parts):
         return f"goes on only from a state of shape {list(shape)}, or one for each instance, in {dtype}"
     return None
+
+
+def _has_its_own(layer: Layer) -> bool:
+    """Whether a layer's class replaces any of what the fused engine does instead."""
+    from snnrobust.snn.layers import SpikingLayer
+    from snnrobust.snn.readouts import LI, MeanRate
+
+    base = next(kind for kind in (SpikingLayer, LI, MeanRate) if isinstance(layer, kind))
+    names = ("step", "start", "run", "trace", "drive", "effective", "connecting", "of_rate")
+    return any(getattr(type(layer), name, None) is not getattr(base, name, None) for name in names)
 
 
 def part_of(layer: Layer, params: Params, reads: Reads | None = None) -> Part:
@@ -103,6 +111,9 @@ def part_of(layer: Layer, params: Params, reads: Reads | None = None) -> Part:
         relative=surrogate.scale == "threshold",
         readout=getattr(layer, "decode", None),
     )
+    for name in WEIGHTS:
+        if reads is not None and name in params:
+            reads.check(params[name].shape[-1])
     recurrent = layer.connecting(params, "recurrent_weight") if "recurrent_weight" in params else None
     return Part(kind, layer.connecting(params, "weight"), recurrent, params.get("gain"), constants, reads)
 

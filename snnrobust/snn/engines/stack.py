@@ -88,25 +88,39 @@ def run_stack(
         final,
         tuple(part.reads for part in parts),
     )
-    instances = x.ndim == 4 or (initial is not None and initial.ndim == 4)
-    instances = instances or any(t.ndim > _axes(name) for own in given for name, t in own.items())
-    instances = instances or any(part.reads is not None and part.reads.instances > 1 for part in parts)
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, initial, *tensors)):
         found = _differentiable(request, x, initial, given)
     else:
         start = None if initial is None else _state(initial)
         arrays = [{name: _array(t) for name, t in own.items()} for own in given]
         found = tuple(torch.from_numpy(a) for a in infer(request, Inputs.of(_array(x)), start, arrays))
-    results: tuple[Tensor, ...] = tuple(t if instances else t.squeeze(0) for t in found)
-    spiking = sum(part.kind.readout is None for part in parts)
-    logits = results[0] if parts[-1].kind.readout else None
-    rest = results[1:] if logits is not None else results
+    axes = _instance_axes(parts, given, x, initial)
+    inner = [axis for axis, part in zip(axes, parts, strict=True) if part.kind.readout is None]
+    left = iter(found)
+
+    def take(has_instances: bool) -> Tensor:
+        result = next(left)
+        return result if has_instances else result[0]
+
+    logits = take(axes[-1]) if parts[-1].kind.readout else None
     return Results(
         logits,
-        list(rest[:spiking]) if rates else [],
-        list(rest[spiking * rates : spiking * (rates + spikes)]) if spikes else [],
-        rest[-1] if final else None,
+        [take(axis) for axis in inner] if rates else [],
+        [take(axis) for axis in inner] if spikes else [],
+        take(inner[-1]) if final else None,
     )
+
+
+def _instance_axes(
+    parts: Sequence[Part], given: Sequence[Mapping[str, Tensor]], x: Tensor, initial: Tensor | None
+) -> list[bool]:
+    """Whether each layer's results differ between instances: it or anything before it has an instance axis."""
+    axes, before = [], x.ndim == 4 or (initial is not None and initial.ndim == 4)
+    for part, own in zip(parts, given, strict=True):
+        before = before or any(t.ndim > _axes(name) for name, t in own.items())
+        before = before or (part.reads is not None and part.reads.instances > 1)
+        axes.append(before)
+    return axes
 
 
 def _own(part: Part) -> dict[str, Tensor]:

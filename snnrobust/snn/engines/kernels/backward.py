@@ -34,7 +34,7 @@ from snnrobust.snn.engines.kernels.back_steps import (
 )
 from snnrobust.snn.engines.kernels.neuron_vectors import fetch
 from snnrobust.snn.engines.kernels.row_vectors import spread, spread_scaled
-from snnrobust.snn.engines.kernels.rows import SLACK, add_dots, add_listed_dots, add_outer, scratch
+from snnrobust.snn.engines.kernels.rows import SLACK, add_dots, add_listed_dots, add_product, scratch
 from snnrobust.snn.engines.layout import (
     ATTACHED,
     NEURONS,
@@ -70,7 +70,7 @@ def take_weights(low, high, k, first, count, n, batch, inputs, below, own, kept,
         if below_start.shape[0] == 0 and x.shape[2] > 0:
             gi = place + pitch * (t - low)
             values = kept[gi : gi + n * count].reshape((count, n))
-            add_outer(gw, gw.shape[0], values, count, n, x[k % x.shape[0], first : first + count, t])
+            add_product(gw, gw.shape[0], values, n, x[k % x.shape[0], first : first + count, t].T, count)
 
 
 @kernel
@@ -92,7 +92,7 @@ def back_through_step(g, gi, go, out, n, t, k, first, count, flags, simple, numb
     instance = k % constants.shape[0]
     c, at_c = constants[instance], instance * constants.shape[1] * places
     at_v, apart = ((k * batch + first) * steps + t) * n, steps * n
-    if simple and given[2].shape[0] == 0 and given[3].shape[0] == 0:
+    if simple and given[2].shape[0] + given[3].shape[0] + given[4].shape[0] == 0:
         for s in range(count):
             for h in range(n):
                 go[s, h] = 0
@@ -101,7 +101,7 @@ def back_through_step(g, gi, go, out, n, t, k, first, count, flags, simple, numb
     if simple:
         for s in range(count):
             at, v = (s * ROWS + F) * places, at_v + apart * s
-            fetch(tape[0], max(v - n, 0), n)
+            fetch(tape[0], max(v - n, 0), n)  # of the step before: 6 % of the pass
             derivative(flags[SURROGATE], tape[0], v, constants, at_c + V_TH * places, g, at, n, numbers)
     else:
         distances(g, count, c, n, tape[0], tape[2], k, first, t, flags, numbers)

@@ -1,8 +1,9 @@
-"""Sums of weight rows, the inner loops of the fused engine: event-driven, dense, and their transposes.
+"""Products with weight rows, lists of spikes and of inputs, and other layouts of matrices.
 
-A row of a weight matrix [sources, neurons] belongs to one source. Every accumulator takes its terms one by one in
-ascending order of the source, in all functions here, so that it is the same to the last bit whether zeros are skipped
-or added. Four rows at a time share one read and one write of the accumulator, which leaves the order as it is.
+A row of a weight matrix [sources, neurons] belongs to one source. `add_product` adds its terms one by one in ascending
+order of the source, as `row_vectors.add_rows` does, so that a sum is the same to the last bit whether zeros are skipped
+or added; four rows at a time share one read and one write of it, which leaves the order as it is. `add_dots` and
+`add_listed_dots` share the order of `row_vectors.dots_1`.
 """
 
 from __future__ import annotations
@@ -61,25 +62,6 @@ def add_product(totals, count, rows, n, factors, sources):
             for h in range(n):
                 totals[s, h] += p * rows[j, h]
         j += 1
-
-
-@kernel
-def add_outer(totals, sources, values, count, n, factors):
-    """totals[j, :n] += sum_s factors[s, j] values[s, :n] for j < sources, s < count."""
-    s = 0
-    while s + 4 <= count:
-        for j in range(sources):
-            p, q, r, t = factors[s, j], factors[s + 1, j], factors[s + 2, j], factors[s + 3, j]
-            for h in range(n):
-                total = ((totals[j, h] + p * values[s, h]) + q * values[s + 1, h]) + r * values[s + 2, h]
-                totals[j, h] = total + t * values[s + 3, h]
-        s += 4
-    while s < count:
-        for j in range(sources):
-            p = factors[s, j]
-            for h in range(n):
-                totals[j, h] += p * values[s, h]
-        s += 1
 
 
 @kernel
