@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from snnrobust.snn.engines.kernels.rows import list_nonzeros
+from snnrobust.snn.engines.kernels.rows import SLACK, list_nonzeros
 from snnrobust.snn.engines.memory import Lease, Values
 
 SPARSE = 0.3
@@ -43,7 +43,7 @@ class Inputs:
         batch, steps, inputs = dense.shape[1:]
         if len(dense) == 1:
             rows = dense.reshape(batch * steps, inputs)
-            most = int(SPARSE * rows.size) + inputs
+            most = int(SPARSE * rows.size) + max(inputs, SLACK)
             source, factor = np.empty(most, np.int32), np.empty(most, x.dtype)
             start = np.empty(len(rows) + 1, np.int64)
             if list_nonzeros(rows, source, factor, start):

@@ -72,8 +72,8 @@ class Emitter:
         self.builder.store(vector.value, self.at(data, place), align=self.target.get_abi_sizeof(self.element))
 
     def everywhere(self, value):
-        """A vector of one value."""
-        nothing = ir.Constant(self.vector, ir.Undefined)
+        """A vector of one value, which need not be an element."""
+        nothing = ir.Constant(ir.VectorType(value.type, self.vector.count), ir.Undefined)
         first = self.builder.insert_element(nothing, value, INT(0))
         zeros = ir.Constant(ir.VectorType(INT, self.vector.count), [0] * self.vector.count)
         return Vector(self.builder, self.builder.shuffle_vector(first, nothing, zeros))
@@ -108,17 +108,15 @@ def while_listed(builder, start, stop, body, carried=()):
     return [Vector(builder, result) for result in results]
 
 
-def add_listed(emit, sums, rows, n, start, stop, source=None, factor=None, *, sizes=False):
-    """Emit sums[p] += factor[e] row[p lanes ..], row = rows + n source[e], for e in start .. stop - 1; the sums.
+def add_listed(emit, sums, row_of, start, stop, factor=None, *, sizes=False):
+    """Emit sums[p] += factor[e] row[p lanes ..], row = row_of(e), for e in start .. stop - 1; the sums.
 
-    Without a list, source[e] is e - start; without factors they are 1. With `sizes`, factor^2 |row| is added.
+    Without factors they are 1. With `sizes`, factor^2 |row| is added.
     """
     builder = emit.builder
 
     def add(e, sums):
-        place = builder.mul(builder.sub(e, start), n) if source is None else row_of(builder, source, e, n)
-        row = builder.gep(rows, [place])
-        lanes = emit.vector.count
+        row, lanes = row_of(e), emit.vector.count
         values = [emit.load(row, WORD(p * lanes)) for p in range(len(sums))]
         values = [value.size() for value in values] if sizes else values
         if factor is not None:
@@ -130,6 +128,6 @@ def add_listed(emit, sums, rows, n, start, stop, source=None, factor=None, *, si
     return while_listed(builder, start, stop, add, sums)
 
 
-def row_of(builder, source, e, n):
+def place_of(builder, source, e, n):
     """Place of the row that an entry of a list names."""
     return builder.mul(builder.sext(builder.load(builder.gep(source, [e])), WORD), n)

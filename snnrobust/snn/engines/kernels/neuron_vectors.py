@@ -16,34 +16,32 @@ MASK = 64
 """Neurons whose spikes are one word."""
 
 
-def _neurons(count, keeps):
-    """The intrinsic that takes `count` neurons that reset hard, with nothing else, one step on."""
+def _neurons(width, keeps):
+    """The intrinsic that takes `width` neurons that reset hard, with nothing else, one step on."""
 
     @intrinsic
-    def step(context, current, at_i, state, at_v, constants, at_c, places, bias, kept, at_kept, n, weights, at_w,
-             source, factor, first, last, below, begin, end, recurrents, at_r, own, start, stop):  # fmt: skip
+    def step(context, current, at_i, state, at_v, constants, at_c, places, bias, kept, at_kept, rows, count, h):
         """Currents, synapse, membrane and reset; bit h of the result: neuron h has fired. The next bias is added.
 
-            i <- i + sum_e factor[e] weights[source[e]] + sum_e weights[below[e]] + sum_e recurrents[own[e]]
-            v <- v + a_mem ((v_leak - v) + i);  i <- (i - a_syn i) + bias;  o = [v > v_th];  v <- v_reset where o
+            i <- i + sum_e row_e;  v <- v + a_mem ((v_leak - v) + i);  i <- (i - a_syn i) + bias
+            o = [v > v_th];  v <- v_reset where o
 
-        Lists go from `first` to `last`, from `begin` to `end` and from `start` to `stop`. Rows of weights lie n apart,
-        rows of constants `places`; v before the reset goes to `kept`, if the intrinsic keeps it.
+        The first neuron is h, and its place in an array is given; `count` weight rows lie at the addresses `rows`, rows
+        of constants `places` apart; v before the reset goes to `kept`, if the intrinsic keeps it.
         """
 
         def generate(target, builder, signature, arguments):
             emit = Emitter(target, builder, signature, arguments, LANES)
-            i_data, v_data, kept_data, weights, recurrents = (
-                builder.gep(emit.data(m), [arguments[m + 1]]) for m in (0, 2, 8, 11, 20)
-            )
-            constants = builder.gep(emit.data(4), [arguments[5]])
-            source, factor, below, own = (emit.data(m) for m in (13, 14, 17, 22))
-            places, bias, n = (arguments[m] for m in (6, 7, 10))
-            offsets = [WORD(first) for first in range(0, count, LANES)]
+            i_data, v_data, constants, kept_data = (builder.gep(emit.data(m), [arguments[m + 1]]) for m in (0, 2, 4, 8))
+            addresses, (places, bias) = emit.data(10), arguments[6:8]
+            offsets = [WORD(first) for first in range(0, width, LANES)]
+
+            def row(e):
+                address = builder.load(builder.gep(addresses, [e]))
+                return builder.gep(builder.inttoptr(address, emit.element.as_pointer()), [arguments[12]])
+
             sums = [emit.load(i_data, offset) for offset in offsets]
-            sums = add_listed(emit, sums, weights, n, *arguments[15:17], source, factor)
-            sums = add_listed(emit, sums, weights, n, *arguments[18:20], below)
-            sums = add_listed(emit, sums, recurrents, n, *arguments[23:25], own)
+            sums = add_listed(emit, sums, row, WORD(0), arguments[11])
             numbers = {row: WORD(row) for row in (A_MEM, A_SYN, V_LEAK, V_RESET, V_TH)} | {"bias": bias}
             rows = {row: builder.gep(constants, [builder.mul(number, places)]) for row, number in numbers.items()}
             word = WORD(0)
@@ -61,9 +59,8 @@ def _neurons(count, keeps):
             return word
 
         index = types.int64
-        neurons = (current, index, state, index, constants, index, index, index, kept, index, index)
-        inputs = (weights, index, source, factor, index, index, below, index, index)
-        return types.uint64(*neurons, *inputs, recurrents, index, own, index, index), generate
+        neurons = (current, index, state, index, constants, index, index, index, kept, index)
+        return types.uint64(*neurons, rows, index, index), generate
 
     return step
 

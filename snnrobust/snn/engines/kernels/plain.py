@@ -8,8 +8,24 @@ from snnrobust.compiled import kernel
 from snnrobust.snn.engines.kernels.currents import add_crowd, add_inputs, add_spikes, crowded
 from snnrobust.snn.engines.kernels.llvm import LANES
 from snnrobust.snn.engines.kernels.neuron_vectors import MASK, kept_neurons_8, kept_neurons_64, neurons_8, neurons_64
+from snnrobust.snn.engines.kernels.row_vectors import AT_ONCE, find_rows
 from snnrobust.snn.engines.kernels.rows import append
 from snnrobust.snn.engines.layout import BIAS, POTENTIAL, ZERO
+
+
+@kernel
+def rows_for(weights, n):
+    """Room for the addresses of all weight rows of a sample: those of its inputs and of n neurons' spikes."""
+    return np.empty(weights.shape[1] + n + 2 * AT_ONCE, np.int64)
+
+
+@kernel
+def all_ones(factor, start, stop):
+    """Whether inputs are spikes."""
+    ones = 0
+    for e in range(start, stop):
+        ones += factor[e] == 1
+    return ones == stop - start
 
 
 @kernel
@@ -21,14 +37,15 @@ def plain_steps(current, state, count, k, first, c, at_c, weights, own_w, x, inp
     that many arrays costs as much as adding a few rows.
     """
     places, batch, steps, n = current.shape[1], start.shape[1], start.shape[2] - 2, weights.shape[2]
-    layered, given, recurrent = below_start.shape[0] > 0, x.shape[2] > 0, recurrents.shape[1] > 0
-    at_w, at_r, keeps = own_w * weights.shape[1] * n, own_r * recurrents.shape[1] * n, kept.shape[0] > 0
-    i0, i1, b0, b1, o0, o1 = 0, 0, 0, 0, 0, 0
+    layered, recurrent, keeps = below_start.shape[0] > 0, recurrents.shape[1] > 0, kept.shape[0] > 0
+    at_w, at_r, rows = own_w * weights.shape[1] * n, own_r * recurrents.shape[1] * n, rows_for(weights, n)
+    spiking = not layered and x.shape[2] == 0
+    spiking = spiking and all_ones(factor, row_start[first * steps], row_start[(first + count) * steps])
     for t in range(steps):
         bias = ZERO if t == steps - 1 else BIAS
         crowd = layered and crowded(count, weights.shape[1], below_start, k, first, t + 1, limits[0])
         own_crowd = recurrent and crowded(count, n, start, k, first, t, limits[1])
-        listed = not (crowd or own_crowd or given)  # inputs, in the pass over neurons
+        listed = not (crowd or own_crowd) and (layered or spiking)  # in the pass over neurons, with their own spikes
         if crowd:
             add_crowd(current, count, weights, own_w, below_source, below_start, k, first, t + 1, dense)
         elif layered and not listed:
@@ -37,47 +54,44 @@ def plain_steps(current, state, count, k, first, c, at_c, weights, own_w, x, inp
             add_inputs(current, count, weights, own_w, x, input_source, factor, row_start, k, first, t, steps)
         if own_crowd:
             add_crowd(current, count, recurrents, own_r, source, start, k, first, t, dense)
-        i0, i1, b0, b1, o0, o1 = 0, 0, 0, 0, 0, 0
         for g in range(count):
-            sample = k * batch + first + g
+            sample, found = k * batch + first + g, 0
             if listed and layered:
                 at = sample * below_source.shape[2]
-                b0, b1 = at + below_start[k, first + g, t + 1], at + below_start[k, first + g, t + 2]
+                begin, end = at + below_start[k, first + g, t + 1], at + below_start[k, first + g, t + 2]
+                find_rows(weights, at_w, n, below_source, begin, end, rows, 0)
+                found = end - begin
             elif listed:
-                i0, i1 = row_start[(first + g) * steps + t], row_start[(first + g) * steps + t + 1]
+                begin, end = row_start[(first + g) * steps + t], row_start[(first + g) * steps + t + 1]
+                find_rows(weights, at_w, n, input_source, begin, end, rows, 0)
+                found = end - begin
             e = start[k, first + g, t + 1]
             if recurrent and not own_crowd:
                 at = sample * source.shape[2]
-                o0, o1 = at + start[k, first + g, t], at + e
+                begin, end = at + start[k, first + g, t], at + e
+                find_rows(recurrents, at_r, n, source, begin, end, rows, found)
+                found += end - begin
             i, v, to = g * places, (POTENTIAL * state.shape[1] + g) * places, (sample * steps + t) * n
             for h0 in range(0, n, MASK):
                 if h0 + MASK <= n and keeps:
                     word = kept_neurons_64(
-                        current, i + h0, state, v + h0, c, at_c + h0, places, bias, kept, to + h0, n, weights,
-                        at_w + h0, input_source, factor, i0, i1, below_source, b0, b1, recurrents, at_r + h0, source,
-                        o0, o1,
-                    )  # fmt: skip
+                        current, i + h0, state, v + h0, c, at_c + h0, places, bias, kept, to + h0, rows, found, h0
+                    )
                 elif h0 + MASK <= n:
                     word = neurons_64(
-                        current, i + h0, state, v + h0, c, at_c + h0, places, bias, kept, 0, n, weights,
-                        at_w + h0, input_source, factor, i0, i1, below_source, b0, b1, recurrents, at_r + h0, source,
-                        o0, o1,
-                    )  # fmt: skip
+                        current, i + h0, state, v + h0, c, at_c + h0, places, bias, kept, 0, rows, found, h0
+                    )
                 else:
                     word = np.uint64(0)
                     for h in range(h0, n, LANES):
                         if keeps:
                             bits = kept_neurons_8(
-                                current, i + h, state, v + h, c, at_c + h, places, bias, kept, to + h, n, weights,
-                                at_w + h, input_source, factor, i0, i1, below_source, b0, b1, recurrents, at_r + h,
-                                source, o0, o1,
-                            )  # fmt: skip
+                                current, i + h, state, v + h, c, at_c + h, places, bias, kept, to + h, rows, found, h
+                            )
                         else:
                             bits = neurons_8(
-                                current, i + h, state, v + h, c, at_c + h, places, bias, kept, 0, n, weights,
-                                at_w + h, input_source, factor, i0, i1, below_source, b0, b1, recurrents, at_r + h,
-                                source, o0, o1,
-                            )  # fmt: skip
+                                current, i + h, state, v + h, c, at_c + h, places, bias, kept, 0, rows, found, h
+                            )
                         word |= bits << np.uint64(h - h0)
                 e = append(source, k, first + g, e, word, h0)
             start[k, first + g, t + 2] = e

@@ -7,7 +7,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from snnrobust.snn.engines.kernels.llvm import INT, WORD, Emitter, Vector, add_listed, in_blocks, row_of, while_listed
+from snnrobust.snn.engines.kernels.llvm import INT, WORD, Emitter, Vector, add_listed, in_blocks, place_of, while_listed
 
 REGISTER = 32
 """Bytes of a vector register; sixteen of them hold what a block of `dots` needs."""
@@ -31,10 +31,13 @@ def _adder(scaled, listed=True, sizes=False):
                 emit = Emitter(target, builder, signature, arguments, lanes)
                 totals, rows, sources, factors = (emit.data(m) for m in (0, 2, 5, 6))
                 origin, here = builder.gep(rows, [builder.add(first, h)]), builder.add(place, h)
-                source, factor = sources if listed else None, factors if scaled else None
-                (total,) = add_listed(
-                    emit, [emit.load(totals, here)], origin, n, start, stop, source, factor, sizes=sizes
-                )
+
+                def row(e):
+                    where = place_of(builder, sources, e, n) if listed else builder.mul(builder.sub(e, start), n)
+                    return builder.gep(origin, [where])
+
+                factor, total = factors if scaled else None, emit.load(totals, here)
+                (total,) = add_listed(emit, [total], row, start, stop, factor, sizes=sizes)
                 emit.store(total, totals, here)
 
             in_blocks(builder, n, block)
@@ -65,7 +68,7 @@ def _spreader(scaled):
                 origin, added = builder.gep(rows, [builder.add(first, h)]), emit.load(values, builder.add(place, h))
 
                 def row(e, _):
-                    where, own = row_of(builder, sources, e, n), added
+                    where, own = place_of(builder, sources, e, n), added
                     if scaled:
                         own = emit.everywhere(builder.load(builder.gep(factors, [e]))) * added
                     emit.store(emit.load(origin, where) + own, origin, where)
@@ -84,6 +87,37 @@ def _spreader(scaled):
 add_rows, add_scaled_rows, add_all_rows = _adder(False), _adder(True), _adder(True, listed=False)
 add_sizes, add_scaled_sizes = _adder(False, sizes=True), _adder(True, sizes=True)
 spread, spread_scaled = _spreader(False), _spreader(True)
+
+
+AT_ONCE = 16
+"""Addresses that `find_rows` writes at once, and so places that a list needs after its last."""
+
+
+@intrinsic
+def find_rows(context, rows, first, n, source, start, stop, addresses, to):
+    """addresses[to + e - start] = where rows[first + n source[e]] lies, for e in start .. stop - 1.
+
+    Writes AT_ONCE at least, whatever there is to write: that so many are enough can be predicted, how many are wanted
+    not.
+    """
+
+    def generate(target, builder, signature, arguments):
+        emit = Emitter(target, builder, signature, arguments, AT_ONCE)
+        rows, source, addresses = (emit.data(m) for m in (0, 3, 6))
+        first, n, start, stop, to = (arguments[m] for m in (1, 2, 4, 5, 7))
+        sources, places = (ir.VectorType(kind, AT_ONCE).as_pointer() for kind in (INT, WORD))
+        origin = emit.everywhere(builder.ptrtoint(builder.gep(rows, [first]), WORD)).value
+        apart = emit.everywhere(builder.trunc(builder.mul(n, WORD(target.get_abi_sizeof(emit.element))), INT)).value
+        apart = builder.zext(apart, origin.type)  # of 32 bits: their product, which has 64, is one instruction
+        with cgutils.for_range_slice(builder, start, stop, WORD(AT_ONCE)) as (e, _):
+            found = builder.load(builder.bitcast(builder.gep(source, [e]), sources), align=4)
+            found = builder.add(origin, builder.mul(builder.zext(found, apart.type), apart))
+            place = builder.gep(addresses, [builder.add(to, builder.sub(e, start))])
+            builder.store(found, builder.bitcast(place, places), align=8)
+        return target.get_dummy_value()
+
+    index = types.int64
+    return types.void(rows, index, index, source, index, index, addresses, index), generate
 
 
 def _dots(samples):

@@ -12,10 +12,12 @@ import numpy as np
 
 from snnrobust.compiled import kernel
 from snnrobust.snn.engines.kernels.neuron_vectors import bits_of, lowest_bit
-from snnrobust.snn.engines.kernels.row_vectors import dots_1, dots_2, dots_3, transpose_8
+from snnrobust.snn.engines.kernels.row_vectors import AT_ONCE, dots_1, dots_2, dots_3, transpose_8
 
-SLACK = 4
-"""Places that a list of spikes needs after its last: `append` writes so many at once."""
+SLACK = AT_ONCE
+"""Places that a list needs after its last: `find_rows` reads so many at once."""
+APPENDED = 4
+"""Spikes that `append` writes at once."""
 
 
 @kernel
@@ -34,10 +36,10 @@ def append(source, k, sample, e, word, h0):
     costs more than the update of the neurons.
     """
     one, end = np.uint64(1), e + bits_of(word)
-    for n in range(SLACK):
+    for n in range(APPENDED):
         source[k, sample, e + n] = h0 + lowest_bit(word)
         word &= word - one
-    e += SLACK
+    e += APPENDED
     while word != 0:
         source[k, sample, e] = h0 + lowest_bit(word)
         word &= word - one
@@ -113,12 +115,13 @@ def scatter(row, n, source, start, stop):
 def list_nonzeros(values, source, factor, first):
     """Of each row r of values [rows, n]: where they are not 0, and their values, from first[r] to first[r + 1].
 
-    Stops, and returns False, where the lists are too short; they need n places after their last.
+    Stops, and returns False, where the lists are too short; they need n or SLACK places after their last.
     """
     e, n = 0, values.shape[1]
+    room = len(source) - max(n, SLACK)
     for r in range(values.shape[0]):
         first[r] = e
-        if e + n > len(source):
+        if e > room:
             return False
         for j in range(n):  # written in any case: a branch costs more where inputs are random
             source[e], factor[e] = j, values[r, j]
