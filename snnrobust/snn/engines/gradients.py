@@ -63,7 +63,7 @@ def backward(
     given = (
         np.zeros((0, batch, n), dtype) if logits is None else _wide(logits, n),
         tape.logits,
-        np.zeros((0, batch, kind.neurons), dtype) if rates is None else rates,
+        np.zeros((0, batch, kind.neurons), dtype) if rates is None else rates / tape.lengths[:, None].astype(dtype),
         np.zeros((0, steps, batch, kind.neurons), dtype) if spikes is None else spikes,
         np.zeros((0, 5, batch, kind.neurons), dtype) if final is None else final,
     )

@@ -96,17 +96,17 @@ def list_active(g, count, neurons, c, listed, found):
 
 
 @kernel
-def from_outside(go, g, count, n, t, k, first, lengths, grates, gspikes):
-    """go: what the row `CARRY` has, and the gradients of rates and spikes."""
+def from_outside(go, g, count, n, t, k, first, lengths, gcounts, gspikes):
+    """go: what the row `CARRY` has, and the gradients of spike counts and spikes."""
     zero = go.dtype.type(0)
     for s in range(count):
         sample = first + s
         for h in range(n):
             go[s, h] = g[s, CARRY, h]
             g[s, CARRY, h] = zero
-        if grates.shape[0] > 0 and t < lengths[sample]:
-            for h in range(grates.shape[2]):
-                go[s, h] += grates[k, sample, h] / lengths[sample]
+        if gcounts.shape[0] > 0 and t < lengths[sample]:
+            for h in range(gcounts.shape[2]):
+                go[s, h] += gcounts[k, sample, h]
         if gspikes.shape[0] > 0:
             for h in range(gspikes.shape[3]):
                 go[s, h] += gspikes[k, t, sample, h]

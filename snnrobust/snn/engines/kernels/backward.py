@@ -142,7 +142,7 @@ def backward(first_job, last_job, chunks, flags, simple, numbers, limit, paramet
         below: Spikes of the layer below, as in `forward`.
         own: This layer's spikes.
         above: Gradients of the currents of the layer above [K, T, B, P], and its weights by source [K, N, P].
-        given: Gradients of logits [K, B, width] (with the logits), rates [K, B, N], spikes [K, T, B, N], final state.
+        given: Gradients of logits [K, B, width] (with the logits), counts [K, B, N], spikes [K, T, B, N], final state.
         tape: As in `forward`.
         initial: State [K, 5, B, N].
         lengths: Valid steps [B].
