@@ -20,14 +20,15 @@ def _neurons(width, keeps):
     """The intrinsic that takes `width` neurons that reset hard, with nothing else, one step on."""
 
     @intrinsic
-    def step(context, current, at_i, state, at_v, constants, at_c, places, bias, kept, at_kept, rows, count, h):
+    def step(context, current, at_i, state, at_v, constants, at_c, places, bias, kept, at_kept, rows, count, h, zero):
         """Currents, synapse, membrane and reset; bit h of the result: neuron h has fired. The next bias is added.
 
             i <- i + sum_e row_e;  v <- v + a_mem ((v_leak - v) + i);  i <- (i - a_syn i) + bias
             o = [v > v_th];  v <- v_reset where o
 
         The first neuron is h, and its place in an array is given; `count` weight rows lie at the addresses `rows`, rows
-        of constants `places` apart; v before the reset goes to `kept`, if the intrinsic keeps it.
+        of constants `places` apart; v before the reset goes to `kept`, if the intrinsic keeps it. Where v_leak, v_reset
+        and bias are 0, `zero` may be 1, which saves reading them: 7 % of inference.
         """
 
         def generate(target, builder, signature, arguments):
@@ -44,23 +45,34 @@ def _neurons(width, keeps):
             sums = add_listed(emit, sums, row, WORD(0), arguments[11])
             numbers = {row: WORD(row) for row in (A_MEM, A_SYN, V_LEAK, V_RESET, V_TH)} | {"bias": bias}
             rows = {row: builder.gep(constants, [builder.mul(number, places)]) for row, number in numbers.items()}
-            word = WORD(0)
-            for i, offset in zip(sums, offsets, strict=True):
-                c = {row: emit.load(data, offset) for row, data in rows.items()}
-                v = emit.load(v_data, offset)
-                v = v + c[A_MEM] * ((c[V_LEAK] - v) + i)
-                above = v > c[V_TH]
-                emit.store((i - c[A_SYN] * i) + c["bias"], i_data, offset)
-                emit.store(c[V_RESET].where(above, v), v_data, offset)
-                if keeps:
-                    emit.store(v, kept_data, offset)
-                bits = builder.zext(builder.bitcast(above, ir.IntType(LANES)), WORD)
-                word = builder.or_(word, builder.shl(bits, offset))
-            return word
+
+            def update(known):
+                word = WORD(0)
+                for i, offset in zip(sums, offsets, strict=True):
+                    c = known | {row: emit.load(data, offset) for row, data in rows.items() if row not in known}
+                    v = emit.load(v_data, offset)
+                    v = v + c[A_MEM] * ((c[V_LEAK] - v) + i)
+                    above = v > c[V_TH]
+                    emit.store((i - c[A_SYN] * i) + c["bias"], i_data, offset)
+                    emit.store(c[V_RESET].where(above, v), v_data, offset)
+                    if keeps:
+                        emit.store(v, kept_data, offset)
+                    bits = builder.zext(builder.bitcast(above, ir.IntType(LANES)), WORD)
+                    word = builder.or_(word, builder.shl(bits, offset))
+                return word
+
+            result = cgutils.alloca_once(builder, WORD)
+            with builder.if_else(builder.icmp_signed("!=", arguments[13], WORD(0))) as (rest, otherwise):
+                with rest:
+                    zero = emit.everywhere(emit.element(0.0))
+                    builder.store(update({V_LEAK: zero, V_RESET: zero, "bias": zero}), result)
+                with otherwise:
+                    builder.store(update({}), result)
+            return builder.load(result)
 
         index = types.int64
         neurons = (current, index, state, index, constants, index, index, index, kept, index)
-        return types.uint64(*neurons, rows, index, index), generate
+        return types.uint64(*neurons, rows, index, index, index), generate
 
     return step
 

@@ -10,7 +10,7 @@ from snnrobust.snn.engines.kernels.llvm import LANES
 from snnrobust.snn.engines.kernels.neuron_vectors import MASK, kept_neurons_8, kept_neurons_64, neurons_8, neurons_64
 from snnrobust.snn.engines.kernels.row_vectors import AT_ONCE, find_rows
 from snnrobust.snn.engines.kernels.rows import append
-from snnrobust.snn.engines.layout import BIAS, POTENTIAL, ZERO
+from snnrobust.snn.engines.layout import BIAS, POTENTIAL, V_LEAK, V_RESET, ZERO
 
 
 @kernel
@@ -29,6 +29,16 @@ def all_ones(factor, start, stop):
 
 
 @kernel
+def all_zero(constants, n):
+    """1 if the leak, the reset and the bias of every neuron are 0, else 0."""
+    others = 0
+    for row in (V_LEAK, V_RESET, BIAS):
+        for h in range(n):
+            others += constants[row, h] != 0
+    return 0 if others else 1
+
+
+@kernel
 def plain_steps(current, state, count, k, first, c, at_c, weights, own_w, x, input_source, factor, row_start,
                 below_source, below_start, recurrents, own_r, source, start, kept, dense, limits):  # fmt: skip
     """All steps of a group of samples of one instance; arrays are those of `forward`, at_c the place of its constants.
@@ -39,6 +49,7 @@ def plain_steps(current, state, count, k, first, c, at_c, weights, own_w, x, inp
     places, batch, steps, n = current.shape[1], start.shape[1], start.shape[2] - 2, weights.shape[2]
     layered, recurrent, keeps = below_start.shape[0] > 0, recurrents.shape[1] > 0, kept.shape[0] > 0
     at_w, at_r, rows = own_w * weights.shape[1] * n, own_r * recurrents.shape[1] * n, rows_for(weights, n)
+    zero = all_zero(c[at_c // (c.shape[1] * places)], n)
     spiking = not layered and x.shape[2] == 0
     spiking = spiking and all_ones(factor, row_start[first * steps], row_start[(first + count) * steps])
     for t in range(steps):
@@ -75,22 +86,23 @@ def plain_steps(current, state, count, k, first, c, at_c, weights, own_w, x, inp
             for h0 in range(0, n, MASK):
                 if h0 + MASK <= n and keeps:
                     word = kept_neurons_64(
-                        current, i + h0, state, v + h0, c, at_c + h0, places, bias, kept, to + h0, rows, found, h0
+                        current, i + h0, state, v + h0, c, at_c + h0, places, bias, kept, to + h0, rows, found, h0, zero
                     )
                 elif h0 + MASK <= n:
                     word = neurons_64(
-                        current, i + h0, state, v + h0, c, at_c + h0, places, bias, kept, 0, rows, found, h0
+                        current, i + h0, state, v + h0, c, at_c + h0, places, bias, kept, 0, rows, found, h0, zero
                     )
                 else:
                     word = np.uint64(0)
                     for h in range(h0, n, LANES):
                         if keeps:
                             bits = kept_neurons_8(
-                                current, i + h, state, v + h, c, at_c + h, places, bias, kept, to + h, rows, found, h
-                            )
+                                current, i + h, state, v + h, c, at_c + h, places, bias, kept, to + h, rows, found, h,
+                                zero,
+                            )  # fmt: skip
                         else:
                             bits = neurons_8(
-                                current, i + h, state, v + h, c, at_c + h, places, bias, kept, 0, rows, found, h
+                                current, i + h, state, v + h, c, at_c + h, places, bias, kept, 0, rows, found, h, zero
                             )
                         word |= bits << np.uint64(h - h0)
                 e = append(source, k, first + g, e, word, h0)
