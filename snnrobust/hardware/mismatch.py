@@ -70,8 +70,9 @@ def draw(
     purpose: str,
     instances: Sequence[int] | None,
     extra: tuple[int, ...] = (),
-    kinds: Sequence[str] = ("continuous", "fixed", "temporal"),
+    kinds: Sequence[str] = ("continuous", "fixed", "temporal", "slow"),
     trial: int = 0,
+    part: int = 0,
 ) -> dict[str, Tensor]:
     """Standard normal coordinates of chips, a pure function of the arguments.
 
@@ -82,7 +83,8 @@ def draw(
         instances: Numbers of the chips; None draws chip 0 without an instance axis.
         extra: Further parts of the key, such as the training step.
         kinds: Kinds of coordinates to draw.
-        trial: Number of the pass over the data, for temporal coordinates.
+        trial: Number of the pass over the data, for temporal and slow coordinates.
+        part: Which part of the pass, for slow coordinates.
 
     Returns:
         Coordinates by key, float32, [K, *shape], or [*shape] without an instance axis.
@@ -90,10 +92,9 @@ def draw(
     chips = (0,) if instances is None else instances
     drawn = [c for c in placement.coordinates.values() if c.kind in kinds]
     sizes = [math.prod(c.shape) for c in drawn]
+    when = {"temporal": (trial,), "slow": (trial, part)}
     keys = [
-        randomness.key(
-            seed, purpose, c.parameter, c.component, c.granularity, chip, *extra, *[trial] * (c.kind == "temporal")
-        )
+        randomness.key(seed, purpose, c.parameter, c.component, c.granularity, chip, *extra, *when.get(c.kind, ()))
         for c in drawn
         for chip in chips
     ]
@@ -101,9 +102,9 @@ def draw(
     z: dict[str, Tensor] = {}
     start = 0
     for c, size in zip(drawn, sizes, strict=True):
-        part = values[start : start + len(chips) * size]
-        z[c.key] = torch.from_numpy(part.reshape(c.shape if instances is None else (len(chips), *c.shape)))
-        start += len(part)
+        own = values[start : start + len(chips) * size]
+        z[c.key] = torch.from_numpy(own.reshape(c.shape if instances is None else (len(chips), *c.shape)))
+        start += len(own)
     return z
 
 

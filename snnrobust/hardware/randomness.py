@@ -9,6 +9,8 @@ count, and adding a parameter changes no other draw. `normals` makes standard no
 from __future__ import annotations
 
 import hashlib
+import math
+from statistics import NormalDist
 from typing import Literal, get_args
 
 import numpy as np
@@ -55,6 +57,13 @@ def words(key: int, count: int) -> NDArray[np.uint64]:
     """The first `count` 64-bit words under `key`: element e is word e mod 4 of Philox block e div 4."""
     # numpy increments the counter before each block, so the one before block 0 is the largest counter.
     return np.random.Philox(key=key, counter=2**256 - 1).random_raw(count)
+
+
+def upper_quantile(fraction: float) -> float:
+    """The value that a standard normal exceeds with this probability."""
+    if fraction >= 1:
+        return -math.inf
+    return NormalDist().inv_cdf(1 - fraction) if fraction > 0 else math.inf
 
 
 def permutation(key: int, n: int) -> NDArray[np.intp]:

@@ -107,6 +107,14 @@ class ReadNoise(Block):
     pcm_1f: relative sd Q(g) sqrt(ln((t + t_read)/(2 t_read))), Q = min(coefficient g^(-exponent), q_max)
     or the curve `q`; constant: `relative_to_w_max` of the largest weight; log10_g:
     k log10(g) sqrt(ln((t + t_read)/(2 t_read))) in microsiemens. t_read in s.
+
+    1/f noise is split over time (crossbar/read_noise.py): what is slower than a trial is drawn once a trial, what is
+    faster than a step at every read, the rest in parts of a trial. Mode `aihwkit` draws all of it at every read, as
+    that simulator does; a temporal network averages that away.
+
+    Attributes:
+        trial_time: How long a pass over the data takes, s; 100 s is an assumption.
+        step_time: Time between two reads of a device, s; 1 ms, the usual time step.
     """
 
     model: Literal["none", "pcm_1f", "constant", "log10_g"]
@@ -117,6 +125,9 @@ class ReadNoise(Block):
     t_read: Positive | None = None
     relative_to_w_max: NonNegative | None = None
     k: NonNegative | None = None
+    mode: Literal["split", "aihwkit"] = "split"
+    trial_time: Positive = 100.0
+    step_time: Positive = 1e-3
 
 
 class CurrentVoltage(Block):

@@ -228,7 +228,7 @@ def test_blocks_of_the_profile_that_are_not_simulated(net):
     notes = Chip(CHIPS["pcm_ibm"]).deploy(net, 1).notes
     (line,) = [note for note in notes if note.startswith("not simulated yet: ")]
     assert line.removeprefix("not simulated yet: ").split(", ") == CHIPS["pcm_ibm"].not_simulated()
-    assert {"crossbar.drift", "crossbar.read_noise"} <= set(CHIPS["pcm_ibm"].not_simulated())
+    assert {"crossbar.ir_drop"} <= set(CHIPS["pcm_ibm"].not_simulated())
 
 
 def test_tensors_of_zeros_warn():

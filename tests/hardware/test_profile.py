@@ -94,14 +94,9 @@ def test_generic_spread_follows_from_its_transistor(percent, area):
 
 def test_what_is_not_simulated():
     assert load_profile("pcm_ibm").not_simulated() == [
-        "faults.not_converged",
-        "crossbar.drift",
-        "crossbar.read_noise",
         "crossbar.ir_drop",
         "crossbar.dac",
         "crossbar.adc",
-        "crossbar.tile",
-        "crossbar.compensation",
     ]
     assert "calibration" in load_profile("dynapse1").not_simulated()
     for name in NAMES:
@@ -134,18 +129,35 @@ parameters:
   v_th: {distribution: lognormal, granularity: per_die, components: {device: {cv: 0.1}}}
 quantization: {weight: {scheme: uniform, bits: 4, per: column}}
 limits: {fan_in: 1, neurons: 1}
-faults: {dead_neuron: 0.1, dead_synapse: 0.1}
+faults: {dead_neuron: 0.1, dead_synapse: 0.1, stuck_lrs: 0.1, stuck_hrs: 0.1, not_converged: 0.1, clustered: true}
 crossbar:
   technology: pcm
   g_min: 0
   g_max: 25
   mapping: {scheme: differential_one_sided}
   programming: {model: polynomial, variable: g_uS, coefficients: [1]}
+  drift: {model: power_law, t0: 20, nu_mean: {poly: [0.1]}, nu_std: {poly: [0.01]}}
+  read_noise: {model: constant, relative_to_w_max: 0.01}
+  tile: [16, 16]
+  compensation: global
 """
-    everything = parse_profile(text)
-    assert everything.not_simulated() == []
-    assert {feature for _, feature in features(everything)} == SIMULATED - {"quantization.weight.uniform.tensor"}
-    assert parse_profile(text.replace("per: column", "per: tensor")).not_simulated() == []
+    others = {
+        "differential_one_sided": ("differential_two_sided", "offset", "single_device", "n_pair, f: [1, 2]"),
+        "model: power_law, t0: 20, nu_mean: {poly: [0.1]}, nu_std: {poly: [0.01]}": (
+            "model: log_shift, mean_per_ln_t: -0.1, std: {per_ln_t: 0.1, b: 0.1}",
+            "model: table, table: [{time: 1, coefficients: [1]}]",
+        ),
+        "model: constant, relative_to_w_max: 0.01": (
+            "model: log10_g, k: 0.1, t_read: 1.0e-6",
+            "model: pcm_1f, coefficient: 0.01, exponent: 0.5, q_max: 0.2, t_read: 1.0e-6",
+        ),
+        "compensation: global": ("compensation: per_column",),
+        "per: column": ("per: tensor",),
+    }
+    texts = [text, *(text.replace(old, new) for old, choices in others.items() for new in choices)]
+    chips = [parse_profile(t) for t in texts]
+    assert all(chip.not_simulated() == [] for chip in chips)
+    assert {feature for chip in chips for _, feature in features(chip)} == SIMULATED
     later = (
         text.replace("plane", "rbf, correlation_length: 0.2").replace("trial", "step").replace("per_column", "per_core")
     )

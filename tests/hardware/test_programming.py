@@ -15,11 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from snnrobust.hardware.crossbar.programming import programmed, programming_sigma
 from snnrobust.hardware.mismatch import draw, realise
 from snnrobust.hardware.profile import load_profile
-from snnrobust.hardware.stages import Programming
 
-PCM = load_profile("pcm_ibm")
 # sigma_prog in microsiemens at relative conductance gr, g_max 25
 SIGMA = {0: 0.26348, 0.04: 0.34020, 0.1: 0.44825, 0.2: 0.60956, 0.4: 0.86178, 0.6: 1.02016, 0.8: 1.08470, 1.0: 1.05538}
 
@@ -31,8 +30,11 @@ def crossbar(more: str = "", mapping: str = "", g: str = "g_min: 0.0, g_max: 25.
     )
 
 
-def stage(chip, shape=(2, 3)) -> Programming:
-    return Programming("l.weight", shape, chip.crossbar)
+PCM = crossbar(mapping=", scale: per_column")  # as pcm_ibm, but for drift, read noise and cells that fail
+
+
+def sigma_of(chip, target: torch.Tensor) -> torch.Tensor:
+    return programming_sigma(target, chip.crossbar, 0.0)
 
 
 def weights(chip, w, plus=None, minus=None):
@@ -44,17 +46,17 @@ def weights(chip, w, plus=None, minus=None):
 @pytest.mark.parametrize(("relative", "sigma"), SIGMA.items())
 def test_sigma(relative, sigma):
     target = torch.tensor(25.0 * relative, dtype=torch.float64)
-    assert float(stage(PCM).sigma(target)) == pytest.approx(sigma, abs=5e-6)
+    assert float(sigma_of(load_profile("pcm_ibm"), target)) == pytest.approx(sigma, abs=5e-6)
 
 
 def test_sigma_of_another_largest_conductance_and_of_microsiemens():
     half = crossbar(g="g_min: 0.0, g_max: 12.5")
-    assert float(stage(half).sigma(torch.tensor(5.0))) == pytest.approx(0.86178 / 2, rel=1e-5)  # gr = 0.4
+    assert float(sigma_of(half, torch.tensor(5.0))) == pytest.approx(0.86178 / 2, rel=1e-5)  # gr = 0.4
     joshi = profile(
         "crossbar: {technology: pcm, g_min: 0.0, g_max: 25.0, mapping: {scheme: differential_one_sided}, programming: "
         "{model: polynomial, variable: g_uS, coefficients: [0.28638599, 0.07585724, -0.00178767]}}"
     )
-    found = stage(joshi).sigma(torch.tensor([0.0, 2.5, 5.0, 12.5, 20.0, 25.0])).tolist()
+    found = sigma_of(joshi, torch.tensor([0.0, 2.5, 5.0, 12.5, 20.0, 25.0])).tolist()
     assert found == pytest.approx([0.2864, 0.4649, 0.6210, 0.9553, 1.0885, 1.0655], abs=5e-5)
 
 
@@ -85,9 +87,8 @@ def test_the_device_of_the_other_sign():
     theta = {"l.weight": w}
     placement = placed(PCM, theta)
     z = draw(placement, seed=1, purpose="test", instances=None)
-    pair = stage(PCM, (1, n))
     off = torch.zeros(n, dtype=torch.float64)
-    g = pair.programmed(off, pair.sigma(off), z["l.weight/g_minus"][0]).numpy()
+    g = programmed(off, sigma_of(PCM, off), z["l.weight/g_minus"][0], PCM.crossbar).numpy()
     sigma = 0.26348
     mean, variance = sigma / math.sqrt(2 * math.pi), sigma**2 * (0.5 - 0.5 / math.pi)
     assert (mean, variance) == pytest.approx((0.105113, 0.0236620), abs=5e-7)

@@ -1,29 +1,29 @@
 """Stages: one non-ideality a file, each a differentiable function of standard normal coordinates.
 
-`stages_for` is the order in which they act on a tensor: quantise, static variation, on a crossbar the programming of
-its devices, and faults last, so that nothing is added to what is dead.
+`stages_for` is the order in which they act on a tensor: quantise, static variation, on a crossbar the array of
+devices that hold the weights, and dead elements last, so that nothing is added to what is dead.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from snnrobust.hardware.schema import Faults
 from snnrobust.hardware.stages.base import Context, Coordinate, Stage, Z
+from snnrobust.hardware.stages.crossbar import Array
 from snnrobust.hardware.stages.faults import Dead
-from snnrobust.hardware.stages.programming import Programming
 from snnrobust.hardware.stages.quantization import UniformQuantization
 from snnrobust.hardware.stages.variation import Variation
 from snnrobust.snn.specs import WEIGHTS, ParameterSpec
 
 if TYPE_CHECKING:
     from snnrobust.hardware.profile import Profile
-    from snnrobust.hardware.schema_crossbar import Crossbar
 
 __all__ = [
+    "Array",
     "Context",
     "Coordinate",
     "Dead",
-    "Programming",
     "Stage",
     "UniformQuantization",
     "Variation",
@@ -60,15 +60,13 @@ def stages_for(
         variation = Variation(name, "weight" if inherited else spec.role, spec, entry)
         if variation.coordinates():
             found.append(variation)
-    crossbar = profile.crossbar
-    if weight and crossbar is not None and _programs(crossbar):
-        found.append(Programming(name, spec.shape, crossbar))
+    if weight and profile.crossbar is not None:
+        time = profile.environment.time_since_programming or 0.0
+        faults = Faults() if only_mismatch else profile.faults
+        array = Array(name, spec.shape, profile.crossbar, faults, time)
+        found += [array] if array.coordinates() else []
     if weight and profile.faults.dead_synapse and not only_mismatch:
         found.append(Dead(name, "dead_synapse", "per_synapse", spec.shape, profile.faults.dead_synapse))
     if spec.role in ("gain", "bias") and has_gain and profile.faults.dead_neuron and not only_mismatch:
         found.append(Dead(spec.layer, "dead_neuron", "per_neuron", spec.shape, profile.faults.dead_neuron))
     return tuple(found)
-
-
-def _programs(crossbar: Crossbar) -> bool:
-    return crossbar.programming is not None and crossbar.mapping.scheme == "differential_one_sided"

@@ -28,14 +28,14 @@ class Coordinate:
         granularity: What shares one value; a part of the random key.
         shape: Shape for one instance.
         kind: "continuous" ones can be attacked; "fixed" ones decide outliers and faults and are held at their draw;
-            "temporal" ones are drawn again in every trial.
+            "temporal" ones are drawn again in every trial, "slow" ones in every part of a trial.
     """
 
     parameter: str
     component: str
     granularity: str
     shape: tuple[int, ...]
-    kind: Literal["continuous", "fixed", "temporal"] = "continuous"
+    kind: Literal["continuous", "fixed", "temporal", "slow"] = "continuous"
 
     @property
     def key(self) -> str:

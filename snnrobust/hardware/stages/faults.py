@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from snnrobust.hardware.randomness import upper_quantile
 from snnrobust.hardware.stages.base import Context, Coordinate, Z
-from snnrobust.hardware.stages.variation import upper_quantile
 
 
 @dataclass(frozen=True)

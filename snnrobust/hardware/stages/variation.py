@@ -18,12 +18,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from snnrobust.hardware.randomness import upper_quantile
 from snnrobust.hardware.stages.base import Context, Coordinate, Z, aligned, by_instance, by_sign, device_shape
 from snnrobust.snn.specs import ParameterSpec
 
@@ -281,13 +281,6 @@ class Variation:
         if size is not None and law.cv:
             factor = factor * torch.exp(math.sqrt(math.log1p(law.cv**2)) * size)
         return torch.where(chosen > upper_quantile(law.fraction), factor, torch.ones_like(factor))
-
-
-def upper_quantile(fraction: float) -> float:
-    """The value that a standard normal exceeds with this probability."""
-    if fraction >= 1:
-        return -math.inf
-    return NormalDist().inv_cdf(1 - fraction) if fraction > 0 else math.inf
 
 
 def plane_positions(neurons: int, like: Tensor) -> tuple[Tensor, Tensor]:

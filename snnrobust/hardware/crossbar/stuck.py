@@ -1,0 +1,60 @@
+"""Stuck cells: a device that keeps a conductance of its own, whatever was written into it."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from snnrobust.hardware.randomness import upper_quantile
+from snnrobust.hardware.schema import Faults
+from snnrobust.hardware.schema_crossbar import Crossbar
+
+CLUSTER = 8
+"""Edge in cells of the blocks that share a part of their fate where faults are clustered."""
+SHARED = 0.8
+"""Share of the variance of a cell's selector that its block has in common; an assumption."""
+
+
+class Stuck(NamedTuple):
+    """Which cells are stuck, and at which conductance in microsiemens."""
+
+    where: Tensor
+    value: Tensor
+
+
+def rates(faults: Faults) -> tuple[float, float, float]:
+    """Probabilities of a device to be stuck at low resistance, at high resistance, or not to have converged."""
+    return faults.stuck_lrs, faults.stuck_hrs, faults.not_converged
+
+
+def stuck(selector: Tensor, own: Tensor | None, target: Tensor, faults: Faults, crossbar: Crossbar) -> Stuck:
+    """The cells whose standard normal `selector` lies in its upper tail, of the probability of each fault.
+
+    A cell stuck at low resistance has g_max, one at high resistance g_min. One that did not converge has any
+    conductance from g_min to g_max with the same probability, Phi(own), which is an assumption; only devices with a
+    target above g_min are written, so only they can fail to converge.
+    """
+    low, high, missed = rates(faults)
+    ends = [upper_quantile(p) for p in (low, low + high, min(1.0, low + high + missed))]
+    at_low, at_high = selector > ends[0], (selector > ends[1]) & (selector <= ends[0])
+    value = torch.where(at_low, crossbar.g_max, crossbar.g_min).to(target.dtype)
+    where = at_low | at_high
+    if own is not None and missed:
+        lost = (selector > ends[2]) & (selector <= ends[1]) & (target > crossbar.g_min)
+        anywhere = crossbar.g_min + (crossbar.g_max - crossbar.g_min) * torch.special.ndtr(own.to(target.dtype))
+        where, value = where | lost, torch.where(lost, anywhere, value)
+    return Stuck(where, value)
+
+
+def clustered(own: Tensor, block: Tensor) -> Tensor:
+    """Selectors [.., N, I] that cells share in part with their block: standard normal, as those of single cells are."""
+    shared = block.repeat_interleave(CLUSTER, -2).repeat_interleave(CLUSTER, -1)[..., : own.shape[-2], : own.shape[-1]]
+    return math.sqrt(SHARED) * shared + math.sqrt(1 - SHARED) * own
+
+
+def block_shape(shape: tuple[int, int]) -> tuple[int, int]:
+    """How many blocks a matrix has."""
+    return -(-shape[0] // CLUSTER), -(-shape[1] // CLUSTER)
