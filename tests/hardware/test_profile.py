@@ -103,7 +103,7 @@ def test_what_is_not_simulated():
         "crossbar.tile",
         "crossbar.compensation",
     ]
-    assert "calibration" in load_profile("dynapse1").not_simulated()
+    assert load_profile("dynapse1").not_simulated() == ["calibration"]
     for name in NAMES:
         if name.startswith("generic") or name in ("ideal", "dynapse1_conservative"):
             assert load_profile(name).not_simulated() == []
@@ -132,8 +132,19 @@ parameters:
   bias: {distribution: lognormal, granularity: per_neuron, components: {device: {cv: 0.1}}}
   gain: {distribution: lognormal, granularity: per_column, components: {device: {cv: 0.1}}}
   v_th: {distribution: lognormal, granularity: per_die, components: {device: {cv: 0.1}}}
-quantization: {weight: {scheme: uniform, bits: 4, per: column}}
-limits: {fan_in: 1, neurons: 1}
+quantization:
+  weight: {scheme: uniform, bits: 4, per: column}
+  bias: {scheme: coarse_fine, coarse: 6, fine_bits: 8, ratio: 8, i_max: 2.3e-6}
+limits:
+  fan_in: 1
+  fan_out: 1
+  neurons: 1
+  neurons_per_core: 1
+  signed_by: row
+  inputs: [spikes]
+  resets: [hard]
+  neuron_kinds: [lif]
+  roles: [weight]
 faults: {dead_neuron: 0.1, dead_synapse: 0.1}
 crossbar:
   technology: pcm
@@ -144,8 +155,12 @@ crossbar:
 """
     everything = parse_profile(text)
     assert everything.not_simulated() == []
-    assert {feature for _, feature in features(everything)} == SIMULATED - {"quantization.weight.uniform.tensor"}
-    assert parse_profile(text.replace("per: column", "per: tensor")).not_simulated() == []
+    found = {feature for _, feature in features(everything)}
+    for words in ("uniform, bits: 4, per: tensor", "subset_sum, bits: 4, per: core", "per_type, n_types: 4, per: core"):
+        other = parse_profile(text.replace("uniform, bits: 4, per: column", words))
+        assert other.not_simulated() == []
+        found |= {feature for _, feature in features(other)}
+    assert found == SIMULATED
     later = (
         text.replace("plane", "rbf, correlation_length: 0.2").replace("trial", "step").replace("per_column", "per_core")
     )
