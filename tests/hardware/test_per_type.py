@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from snnrobust.hardware.mismatch import draw, place, realise
 from snnrobust.hardware.profile import load_profile
 from snnrobust.hardware.stages import PerType
+from snnrobust.hardware.stages.entries import choose
 from snnrobust.snn import Network
 
 
@@ -24,11 +25,11 @@ def test_entries_by_hand():
     # Excitatory types of 0.2 and 0.5, inhibitory ones of 0.1 and 1.0.
     strengths = np.array([[0.2, 0.5], [0.1, 1.0]])
     weights = np.array([[0.41, 1.46, -0.32, -1.2, 0.0, 0.05, 1.0]])
-    found = PerType(4, 64).entries(weights, strengths)
+    found = choose(weights, strengths, 64)
     # -1.2: 12 x 0.1 is exact, 1 x 1.0 is not; 1.0: 2 x 0.5 and 5 x 0.2 are both exact, the fewer are taken.
     assert found.number.tolist() == [[2, 3, 3, 12, 0, 0, 2]]
     assert found.size[0, [0, 1, 2, 3, 6]].tolist() == pytest.approx([0.2, 0.5, 0.1, 0.1, 0.5])
-    scarce = PerType(4, 6).entries(weights, strengths)
+    scarce = choose(weights, strengths, 6)
     assert scarce.number.sum() <= 6
     assert scarce.number[0, 3] == 1  # one strong entry for twelve weak ones
 
@@ -54,7 +55,7 @@ def test_entries_are_as_good_as_the_best_choice(seed, budget):
     rng = np.random.default_rng(seed)
     weights = rng.uniform(0, 1, (1, 12))
     strengths = np.sort(rng.uniform(0.05, 0.5, (2, 2)), axis=1)
-    found = PerType(4, budget).entries(weights, strengths)
+    found = choose(weights, strengths, budget)
     assert found.number.sum() <= budget
     error = ((weights - found.number * found.size) ** 2).sum()
     exact = best_error(weights[0], strengths[0], budget, 25)
@@ -69,7 +70,7 @@ def test_budget_signs_and_levels_of_any_shape(seed, budget, neurons, sources):
     w = torch.randn(neurons, sources, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     stage = PerType(4, budget)
     strengths = stage.strengths(w.numpy())
-    found = stage.entries(w.numpy(), strengths)
+    found = choose(w.numpy(), strengths, budget)
     assert (found.number.sum(axis=1) <= budget).all()
     assert (found.number == np.rint(found.number)).all()
     values = stored({"l.weight": w}, budget)["l.weight"]

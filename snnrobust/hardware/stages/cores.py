@@ -13,6 +13,7 @@ from snnrobust.hardware.stages.base import Context, straight_through
 from snnrobust.snn.specs import WEIGHTS
 
 Array = NDArray[np.float64]
+FIRST_STEPS = 6
 
 
 def stored_by_core(theta: Tensor, context: Context, per_core: int | None, store: Callable[[Array], Array]) -> Tensor:
@@ -58,15 +59,15 @@ def _rows(theta: Tensor, context: Context) -> dict[str, Array]:
 
 
 def best_of(starts: Iterable[Array], improve: Callable[[Array], tuple[Array, float]], most: int) -> Array:
-    """The currents of least error that alternation reaches from any start; the first of equal ones.
+    """Currents of small error: a few steps of alternation from every start, and more from the best one.
 
     Args:
-        starts: Currents to begin with.
-        improve: From currents to their error, and to those that fit best what these are used for.
-        most: Largest number of steps from one start.
+        starts: Currents to begin with; the result is at least as good as each of them.
+        improve: From currents to those that fit best what these are used for, and to the error of those given.
+        most: Largest number of steps.
     """
-    found = [_descend(start, improve, most) for start in starts]
-    return min(found, key=lambda pair: pair[1])[0]
+    found = [_descend(start, improve, FIRST_STEPS) for start in starts]
+    return _descend(min(found, key=lambda pair: pair[1])[0], improve, most)[0]
 
 
 def _descend(units: Array, improve: Callable[[Array], tuple[Array, float]], most: int) -> tuple[Array, float]:
