@@ -35,6 +35,7 @@ __all__ = [
     "UniformQuantization",
     "Variation",
     "Z",
+    "quantization_for",
     "stages_for",
 ]
 
