@@ -59,7 +59,9 @@ def demo(
 def train(
     output: Annotated[Path, typer.Option("--output", "-o", help="Run file.", show_default=False)],
     task: Annotated[str, typer.Option(help="Task; see `snnrobust tasks list`.")] = "vowels",
-    objective: Annotated[str, typer.Option(help="standard, forward_noise or adversarial.")] = "standard",
+    objective: Annotated[
+        str, typer.Option(help="standard, forward_noise, quantization_aware or adversarial.")
+    ] = "standard",
     neuron: Annotated[str, typer.Option(help="lif or alif.")] = "lif",
     hidden: Annotated[int, typer.Option(help="Hidden neurons.", min=1)] = 100,
     readout: Annotated[str, typer.Option(help="li (leaky integrators) or rate (mean spike rate).")] = "li",

@@ -79,6 +79,7 @@ def run_block(deployment: Deployment, data: Split, block: range, *, trials: int 
             rows = slice(start, start + BATCH)
             batch = to_batch(data, rows, precision(params))
             with torch.no_grad():
+                deployment.check_input(batch.x)
                 logits = deployment.net.run(params, batch.x, batch.lengths)
             finite = logits.isfinite().all(-1)
             hit = (logits.argmax(-1) == batch.y) & finite  # [B], or [K, B]: one row serves all chips where none differs

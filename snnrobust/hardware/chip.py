@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, get_args
+from typing import Protocol, get_args, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from snnrobust.errors import ConfigError, ProfileError, ShapeError, unknown
+from snnrobust.hardware.limits import exceeded, foreign_inputs, remarks
 from snnrobust.hardware.mismatch import Placement, draw, place, realise, warn_of_zeros
 from snnrobust.hardware.profile import Profile
 from snnrobust.hardware.randomness import Purpose
-from snnrobust.snn.specs import ROLES, WEIGHTS, ParameterSpec, spec_of
+from snnrobust.snn.specs import ROLES, LayerKind, ParameterSpec, spec_of
 
 PURPOSES = get_args(Purpose)
 REFERENCE_ROLES = ("v_th", "v_leak", "v_reset", "gain")
@@ -34,6 +34,15 @@ class Deployable(Protocol):
 
     def run(self, params: Mapping[str, Tensor], x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Logits [B, O] or [K, B, O] of the given parameters."""
+        ...
+
+
+@runtime_checkable
+class KnowsLayers(Protocol):
+    """A deployable that says what its layers are, so that a chip's limits can judge them."""
+
+    def layer_kinds(self) -> Mapping[str, LayerKind]:
+        """Neuron and reset of each layer on the chip, by name."""
         ...
 
 
@@ -124,6 +133,7 @@ class Deployment:
         seed: Seed of the draws.
         purpose: What the chips are for: validation chips choose models, test chips are used once.
         notes: What the user has to know: roles without a model, blocks not simulated, limits exceeded.
+        enforced: Whether inputs that the chip cannot take are refused.
     """
 
     net: Deployable
@@ -132,6 +142,7 @@ class Deployment:
     seed: int
     purpose: str
     notes: tuple[str, ...]
+    enforced: bool = False
 
     @property
     def profile(self) -> Profile:
@@ -150,9 +161,16 @@ class Deployment:
     ) -> Tensor:
         """Logits [K, B, O] of the chips in a block (all by default) for inputs x [T, B, I]."""
         chips = self._chips(block)
+        self.check_input(x)
         with torch.no_grad():
             logits = self.net.run(self.parameters(chips, trial=trial), x, lengths)
         return logits if logits.ndim == 3 else logits.expand(len(chips), *logits.shape)
+
+    def check_input(self, x: Tensor) -> None:
+        """Raise ProfileError where limits are enforced and the chip cannot take these inputs."""
+        foreign = foreign_inputs(self.profile, x) if self.enforced else None
+        if foreign is not None:
+            raise ProfileError(f"{self.profile.name}: {foreign}")
 
     def blocks(self, size: int) -> Iterator[range]:
         """The chips in consecutive blocks of at most `size`."""
@@ -220,10 +238,10 @@ class Chip:
         specs = net.parameter_specs()
         placement = place(self.profile, specs, only_mismatch=only == "mismatch")
         notes = []
-        excess = [] if only == "mismatch" else exceeded(self.profile, specs)
+        excess, small = self._limits(net) if only is None else ([], [])
         if excess and limits == "enforce":
             raise ProfileError(f"{self.profile.name}: the network does not fit: {'; '.join(excess)}")
-        notes += [f"does not fit, simulated all the same: {line}" for line in excess]
+        notes += [f"does not fit, simulated all the same: {line}" for line in excess] + small
         silent = placement.unlisted()
         if silent and unlisted == "error":
             raise ProfileError(f"{self.profile.name}: no model for {', '.join(silent)}, which the network has")
@@ -238,7 +256,13 @@ class Chip:
         inert = warn_of_zeros(placement, net.nominal())
         if inert:
             notes.append(f"relative spread has no effect on zeros: {', '.join(inert)}")
-        return Deployment(net, placement, instances, seed, purpose, tuple(notes))
+        return Deployment(net, placement, instances, seed, purpose, tuple(notes), limits == "enforce" and only is None)
+
+    def _limits(self, net: Deployable) -> tuple[list[str], list[str]]:
+        """What does not fit, and what there is to know of what does."""
+        specs, params = net.parameter_specs(), net.nominal()
+        kinds = net.layer_kinds() if isinstance(net, KnowsLayers) else {}
+        return exceeded(self.profile, specs, params, kinds), remarks(self.profile, specs, params)
 
 
 def without_gain(profile: Profile, specs: Mapping[str, ParameterSpec]) -> list[str]:
@@ -246,23 +270,3 @@ def without_gain(profile: Profile, specs: Mapping[str, ParameterSpec]) -> list[s
     layers = {spec.layer: None for spec in specs.values() if spec.on_chip and spec.role != "none"}
     gained = {spec.layer for spec in specs.values() if spec.role == "gain"}
     return [layer or "network" for layer in layers if layer not in gained] if profile.faults.dead_neuron else []
-
-
-def exceeded(profile: Profile, specs: Mapping[str, ParameterSpec]) -> list[str]:
-    """What of the network does not fit on the chip, one line each with both numbers."""
-    fan_in: dict[str, int] = {}
-    neurons: dict[str, int] = {}
-    for spec in specs.values():
-        if spec.on_chip and spec.role in WEIGHTS:
-            sources = math.prod(spec.shape[1:])
-            fan_in[spec.layer] = spec.fan_in if spec.fan_in is not None else fan_in.get(spec.layer, 0) + sources
-            neurons[spec.layer] = spec.shape[0]
-    lines = []
-    if profile.limits.fan_in is not None:
-        for layer, count in fan_in.items():
-            if count > profile.limits.fan_in:
-                lines.append(f"{layer}: fan-in {count} of at most {profile.limits.fan_in}")
-    total = sum(neurons.values())
-    if profile.limits.neurons is not None and total > profile.limits.neurons:
-        lines.append(f"neurons: {total} of at most {profile.limits.neurons}")
-    return lines

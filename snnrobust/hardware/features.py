@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from snnrobust.hardware.schema import Document, Parameter
+from snnrobust.hardware.schema import Document, Limits, Parameter
+from snnrobust.hardware.schema_base import Block
 from snnrobust.hardware.schema_crossbar import Crossbar
 
 # Everything that deployment simulates, by feature name; add a name here together with its stage.
@@ -24,8 +25,10 @@ SIMULATED = frozenset(
         "clip",
         "quantization.weight.uniform.tensor",
         "quantization.weight.uniform.column",
-        "limits.fan_in",
-        "limits.neurons",
+        "quantization.weight.subset_sum.core",
+        "quantization.weight.per_type.core",
+        "quantization.bias.coarse_fine",
+        *(f"limits.{name}" for name in Limits.model_fields if name not in Block.model_fields),
         "faults.dead_neuron",
         "faults.dead_synapse",
         "faults.stuck_lrs",
@@ -69,7 +72,7 @@ def features(document: Document) -> Iterator[Feature]:
         yield "quantization.weight", f"quantization.weight.{weight.scheme}.{weight.per}"
     if bias.scheme != "none":
         yield "quantization.bias", f"quantization.bias.{bias.scheme}"
-    yield from _set("limits", document.limits, ("fan_in", "fan_out", "neurons", "neurons_per_core", "signed_by"))
+    yield from _set("limits", document.limits, tuple(n for n in Limits.model_fields if n not in Block.model_fields))
     faults = ("dead_neuron", "dead_synapse", "stuck_lrs", "stuck_hrs", "not_converged")
     yield from _set("faults", document.faults, faults)
     if any(getattr(document.faults, name) for name in faults):

@@ -83,6 +83,7 @@ def problems(document: Document) -> Iterator[Problem]:
     yield from _correlation(document)
     yield from _needs(document)
     yield from _off(document)
+    yield from _quantization(document)
     yield from _faults(document)
     if document.crossbar is not None:
         yield from _crossbar(document.crossbar, document.environment.time_since_programming)
@@ -255,6 +256,23 @@ def _block(document: Document, where: str) -> tuple[Path, Frozen | None]:
     for name in path:
         block = getattr(block, name) if block is not None else None
     return path, block
+
+
+def _quantization(document: Document) -> Iterator[Problem]:
+    """Numbers that no such hardware has, and that would take all memory here; types of both signs; a budget."""
+    weight, bias = document.quantization.weight, document.quantization.bias
+    path: Path = ("quantization", "weight")
+    if weight.scheme == "subset_sum" and (weight.bits or 0) > 8:
+        yield (*path, "bits"), f"{weight.bits} base currents; subset_sum allows 1 to 8"
+    if weight.scheme == "per_type" and (weight.n_types or 0) % 2:
+        yield (*path, "n_types"), f"{weight.n_types} must be even: half excitatory, half inhibitory"
+    if weight.scheme == "per_type" and document.limits.fan_in is None:
+        yield ("limits",), "quantization.weight with scheme per_type needs `fan_in`, the entries of a neuron"
+    if bias.ratio is not None and bias.ratio <= 1:
+        yield ("quantization", "bias", "ratio"), f"{bias.ratio:g} must be > 1, full scale over the next smaller one"
+    for name, most in (("fine_bits", 12), ("coarse", 32)):
+        if (getattr(bias, name) or 0) > most:
+            yield ("quantization", "bias", name), f"{getattr(bias, name)} must be 1 to {most}"
 
 
 def _faults(document: Document) -> Iterator[Problem]:

@@ -15,7 +15,7 @@ from snnrobust.snn.engines import choice
 from snnrobust.snn.layers import NEURONS, Params, SpikingLayer
 from snnrobust.snn.readouts import LI, READOUTS, MeanRate, check_lengths, decoded
 from snnrobust.snn.reads import Reads
-from snnrobust.snn.specs import ParameterSpec
+from snnrobust.snn.specs import LayerKind, ParameterSpec
 from snnrobust.snn.surrogates import Surrogate
 
 
@@ -152,12 +152,19 @@ class Network(nn.Module):
         return dict(self.named_parameters())
 
     def parameter_specs(self) -> dict[str, ParameterSpec]:
-        """Role, shape, unit, sign and layer of every parameter, by name."""
-        specs = {}
+        """Role, shape, unit, sign, layer and, of weights, source layer of every parameter, by name."""
+        specs, before = {}, ""
         for layer_name, layer in [*self.spiking.items(), ("readout", self.readout)]:
+            sources = {"weight": before, "recurrent_weight": layer_name}
             for name, spec in layer.parameter_specs().items():
-                specs[f"{layer_name}.{name}"] = replace(spec, layer=layer_name)
+                specs[f"{layer_name}.{name}"] = replace(spec, layer=layer_name, source=sources.get(name))
+            before = layer_name
         return specs
+
+    def layer_kinds(self) -> dict[str, LayerKind]:
+        """What each layer on the chip is, by name."""
+        kinds = {name: LayerKind(layer.kind, layer.dynamics.reset) for name, layer in self.spiking.items()}
+        return kinds | ({"readout": LayerKind(self.readout.kind, None)} if self.readout.on_chip else {})
 
     def record(
         self, params: Params, x: Tensor, lengths: Tensor | None = None, *, reads: Mapping[str, Reads] | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 ROLES = (
     "weight",
@@ -38,6 +39,7 @@ class ParameterSpec:
         layer: Name of the layer; parameters of one layer share its neurons.
         fan_in: Of a weight, the connections of one neuron over all weights of its layer, where these are fewer than
             its sources; None where it has them all.
+        source: Of a weight, the layer whose neurons are its sources, "" for the network's inputs; None if not known.
     """
 
     role: str
@@ -47,6 +49,19 @@ class ParameterSpec:
     on_chip: bool = True
     layer: str = ""
     fan_in: int | None = None
+    source: str | None = None
+
+
+class LayerKind(NamedTuple):
+    """What a layer is, as a chip's limits ask.
+
+    Attributes:
+        neuron: Its kind: lif, alif, li, rate, or a user's own.
+        reset: "hard" or "soft"; None where it does not spike.
+    """
+
+    neuron: str
+    reset: str | None
 
 
 def spec_of(

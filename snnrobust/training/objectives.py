@@ -106,6 +106,39 @@ class ForwardNoise(_Choices):
 
 
 @dataclass(frozen=True, kw_only=True)
+class QuantizationAware(_Choices):
+    """The task loss at the device of a profile without random variation; one pass a step.
+
+    L = L_task(D(theta)): weights and biases as the chip stores them, the gradient straight through the rounding
+    (Bengio, Leonard and Courville 2013, arXiv:1308.3432). Where a neuron has a number of entries, D drops its smallest
+    weights; their gradient lets them return, so that which synapses exist is trained, too.
+
+    Attributes:
+        profile: Name of the profile.
+
+    Raises:
+        ConfigError: If there is no profile.
+    """
+
+    name: ClassVar[str] = "quantization_aware"
+    profile: str | None = "dynapse1"
+
+    def __post_init__(self) -> None:
+        if self.profile is None:
+            raise ConfigError("profile: None must be the name of a profile or a YAML file")
+
+    def bind(self, problem: Problem) -> LossAndGrad:
+        """See `Objective`."""
+        placement = _placement(self.profile, 0.0, (), problem)
+
+        def loss_and_grad(params: Params, batch: Batch, key: StepKey) -> StepResult:
+            loss, _ = problem.task(realise(placement, params, {}), batch)
+            return _result(loss, params, task=loss)
+
+        return loss_and_grad
+
+
+@dataclass(frozen=True, kw_only=True)
 class Adversarial(_Choices):
     """Attack on the parameters during training (Büchel, Faber and Muir, ICLR 2022, arXiv:2106.05009).
 
@@ -168,8 +201,8 @@ class Adversarial(_Choices):
         return loss_and_grad
 
 
-OBJECTIVES: dict[str, type[Standard] | type[ForwardNoise] | type[Adversarial]] = {
-    cls.name: cls for cls in (Standard, ForwardNoise, Adversarial)
+OBJECTIVES: dict[str, type[Standard] | type[ForwardNoise] | type[QuantizationAware] | type[Adversarial]] = {
+    cls.name: cls for cls in (Standard, ForwardNoise, QuantizationAware, Adversarial)
 }
 """Objectives by name; the command line and run files look here."""
 

@@ -21,6 +21,7 @@ from snnrobust.storage import locked
 from snnrobust.tasks import Split, Task
 from snnrobust.training.checkpoint import State, TrainingFile
 from snnrobust.training.data import batch_count, batches, class_weights, data_hash, precision, to_batch
+from snnrobust.training.limits import FanInLimit
 from snnrobust.training.objectives import LossAndGrad, Objective, Standard
 from snnrobust.training.problem import FiringRate, Params, Problem, StepKey
 from snnrobust.training.record import History, TrainedModel
@@ -107,6 +108,7 @@ def train(
     label: str | None = None,
     overwrite: bool = False,
     firing_rate: FiringRate | None = None,
+    limit: FanInLimit | None = None,
     show_progress: bool = True,
     **settings: Any,  # noqa: ANN401 (fields of Settings)
 ) -> TrainResult:
@@ -121,6 +123,7 @@ def train(
         label: The model's name in the run file and in tables; by default the one it has there, else the objective's.
         overwrite: Replace a run file of another experiment.
         firing_rate: Penalty on the spikes.
+        limit: Synapses that a neuron may have, held after every update and in the result.
         show_progress: Show progress on the standard error stream.
         **settings: Fields of `Settings`: epochs, batch_size, learning_rate, schedule, clip_norm, select, seed.
 
@@ -145,6 +148,8 @@ def train(
         raise ConfigError("run: a run file holds a Network; train a Model without one and keep its parameters yourself")
     path = None if run is None else Path(run)
     config = config_of(net, task, objective, chosen, firing_rate)
+    if limit is not None:
+        config["limit"] = asdict(limit)
     problem = Problem(net, class_weights(task), firing_rate)
     with locked(path):
         file = TrainingFile(path, label or objective.name, config, overwrite=overwrite)
@@ -154,8 +159,10 @@ def train(
             if label not in (None, stored.label):
                 file.finish(replace(stored, label=file.label))
             return TrainResult(net, stored.history, stored.selected_epoch, config, path)
-        state = _Descent(problem, task, objective.bind(problem), chosen, file).run(show_progress)
-        _copy_into(net, state.kept)
+        state = _Descent(problem, task, objective.bind(problem), chosen, file, limit).run(show_progress)
+        # An average of weights within the limit need not be within it.
+        kept = state.kept if limit is None else {**state.kept, **limit.project(state.kept, net.parameter_specs())}
+        _copy_into(net, kept)
         if isinstance(net, Network):
             file.finish(TrainedModel(file.label, net, config, state.history, state.kept_epoch))
     return TrainResult(net, state.history, state.kept_epoch, config, path)
@@ -188,10 +195,17 @@ class _Descent:
     """One training: the state between updates, and what moves it."""
 
     def __init__(
-        self, problem: Problem, task: Task, loss_and_grad: LossAndGrad, settings: Settings, file: TrainingFile
+        self,
+        problem: Problem,
+        task: Task,
+        loss_and_grad: LossAndGrad,
+        settings: Settings,
+        file: TrainingFile,
+        limit: FanInLimit | None = None,
     ) -> None:
         self.problem, self.task, self.loss_and_grad = problem, task, loss_and_grad
-        self.settings, self.file = settings, file
+        self.settings, self.file, self.limit = settings, file, limit
+        self.specs = problem.net.parameter_specs()
         leaves = {n: p.detach().clone().requires_grad_(p.requires_grad) for n, p in problem.net.nominal().items()}
         self.state = file.state(leaves) or State(leaves, {})
         self.trained = [n for n, p in self.state.params.items() if p.requires_grad]
@@ -263,6 +277,10 @@ class _Descent:
         self.optimiser.step()
         for name in self.trained:
             self.state.params[name].grad = None
+        if self.limit is not None:
+            with torch.no_grad():
+                for name, p in self.limit.project(self.state.params, self.specs).items():
+                    self.state.params[name].copy_(p)
         return float(norm)
 
     def keep(self, row: Mapping[str, float]) -> None:

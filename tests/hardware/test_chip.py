@@ -10,7 +10,8 @@ import torch
 from chip_builder import EVERYTHING, profile
 
 from snnrobust.errors import ConfigError, ProfileError
-from snnrobust.hardware.chip import Chip, exceeded
+from snnrobust.hardware.chip import Chip
+from snnrobust.hardware.limits import exceeded
 from snnrobust.hardware.mismatch import realise
 from snnrobust.hardware.profile import Profile, list_profiles, load_profile
 from snnrobust.snn import Network
@@ -180,7 +181,8 @@ def test_arguments_outside_their_domain(net, name, arguments, message):
 def test_limits(net):
     chip = Chip(profile("limits: {fan_in: 9, neurons: 8}"))
     deployment = chip.deploy(net, 1)
-    lines = ["layer0: fan-in 10 of at most 9", "neurons: 9 of at most 8"]  # 4 inputs and 6 neurons; 6 and 3 neurons
+    # 4 inputs and 6 neurons; 6 and 3 neurons
+    lines = ["layer0: fan-in 10 of at most 9, in 6 of 6 neurons", "neurons: 9 of at most 8"]
     assert deployment.notes[:2] == tuple(f"does not fit, simulated all the same: {line}" for line in lines)
     with pytest.raises(ProfileError, match=f"mine: the network does not fit: {'; '.join(lines)}"):
         chip.deploy(net, 1, limits="enforce")

@@ -98,7 +98,7 @@ def test_what_is_not_simulated():
         "crossbar.dac",
         "crossbar.adc",
     ]
-    assert "calibration" in load_profile("dynapse1").not_simulated()
+    assert load_profile("dynapse1").not_simulated() == ["calibration"]
     for name in NAMES:
         if name.startswith("generic") or name in ("ideal", "dynapse1_conservative"):
             assert load_profile(name).not_simulated() == []
@@ -127,8 +127,19 @@ parameters:
   bias: {distribution: lognormal, granularity: per_neuron, components: {device: {cv: 0.1}}}
   gain: {distribution: lognormal, granularity: per_column, components: {device: {cv: 0.1}}}
   v_th: {distribution: lognormal, granularity: per_die, components: {device: {cv: 0.1}}}
-quantization: {weight: {scheme: uniform, bits: 4, per: column}}
-limits: {fan_in: 1, neurons: 1}
+quantization:
+  weight: {scheme: uniform, bits: 4, per: column}
+  bias: {scheme: coarse_fine, coarse: 6, fine_bits: 8, ratio: 8, i_max: 2.3e-6}
+limits:
+  fan_in: 1
+  fan_out: 1
+  neurons: 1
+  neurons_per_core: 1
+  signed_by: row
+  inputs: [spikes]
+  resets: [hard]
+  neuron_kinds: [lif]
+  roles: [weight]
 faults: {dead_neuron: 0.1, dead_synapse: 0.1, stuck_lrs: 0.1, stuck_hrs: 0.1, not_converged: 0.1, clustered: true}
 crossbar:
   technology: pcm
@@ -152,7 +163,11 @@ crossbar:
             "model: pcm_1f, coefficient: 0.01, exponent: 0.5, q_max: 0.2, t_read: 1.0e-6",
         ),
         "compensation: global": ("compensation: per_column",),
-        "per: column": ("per: tensor",),
+        "uniform, bits: 4, per: column": (
+            "uniform, bits: 4, per: tensor",
+            "subset_sum, bits: 4, per: core",
+            "per_type, n_types: 4, per: core",
+        ),
     }
     texts = [text, *(text.replace(old, new) for old, choices in others.items() for new in choices)]
     chips = [parse_profile(t) for t in texts]

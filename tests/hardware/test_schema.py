@@ -268,6 +268,26 @@ BROKEN = {
             "allowed: none, per_type, subset_sum, uniform"
         ],
     ),
+    "more base currents than any chip has": (
+        "quantization: {weight: {scheme: subset_sum, bits: 9}}",
+        ["quantization.weight.bits: 9 base currents; subset_sum allows 1 to 8"],
+    ),
+    "types of one sign": (
+        "quantization: {weight: {scheme: per_type, n_types: 3}}\nlimits: {fan_in: 64}",
+        ["quantization.weight.n_types: 3 must be even: half excitatory, half inhibitory"],
+    ),
+    "types without a budget": (
+        "quantization: {weight: {scheme: per_type, n_types: 4}}",
+        ["limits: quantization.weight with scheme per_type needs `fan_in`, the entries of a neuron"],
+    ),
+    "a bias generator that cannot be": (
+        "quantization: {bias: {scheme: coarse_fine, coarse: 33, fine_bits: 13, ratio: 1, i_max: 1e-6}}",
+        [
+            "quantization.bias.ratio: 1 must be > 1, full scale over the next smaller one",
+            "quantization.bias.fine_bits: 13 must be 1 to 12",
+            "quantization.bias.coarse: 33 must be 1 to 32",
+        ],
+    ),
     "residual without a mode": (
         "calibration: {residual: {tau_mem: 0.1}}",
         ["calibration: `residual` has no effect with mode none"],

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch.func import functional_call
 
 from snnrobust.errors import ConfigError, ShapeError
-from snnrobust.hardware.chip import exceeded
+from snnrobust.hardware.limits import exceeded
 from snnrobust.hardware.profile import load_profile
 from snnrobust.snn import ALIF, LI, LIF, MeanRate, Network, Surrogate
 from snnrobust.snn.readouts import valid_steps

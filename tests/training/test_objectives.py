@@ -10,7 +10,7 @@ import torch
 from snnrobust.errors import ConfigError
 from snnrobust.hardware import Profile
 from snnrobust.hardware.mismatch import draw, place, realise
-from snnrobust.training import OBJECTIVES, Adversarial, ForwardNoise, Problem, Standard, StepKey
+from snnrobust.training import OBJECTIVES, Adversarial, ForwardNoise, Problem, QuantizationAware, Standard, StepKey
 from snnrobust.training.data import to_batch
 from snnrobust.training.perturb import ascend, start_of_attack
 from snnrobust.training.problem import kl_divergence
@@ -220,6 +220,7 @@ def test_forward_noise_gradient(smooth, batch, through):
     [
         Standard(),
         ForwardNoise(profile="dynapse1"),
+        QuantizationAware(),
         Adversarial(steps=2),
         Adversarial(steps=2, radius=1.0, profile="dynapse1"),
         Adversarial(steps=2, radius=1.0, profile="pcm_ibm"),
@@ -284,6 +285,7 @@ def test_errors_name_the_choice(make, message):
 def test_choices_are_plain_values(name):
     stored = json.loads(json.dumps(OBJECTIVES[name]().to_dict()))
     assert stored.pop("name") == name
+    stored.pop("profile_hash", None)
     assert (
         OBJECTIVES[name](**{k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}) == OBJECTIVES[name]()
     )

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 
 from snnrobust.hardware.schema import Faults
 from snnrobust.hardware.stages.base import Context, Coordinate, Stage, Z
+from snnrobust.hardware.stages.bias_generator import INVERSE, PROPORTIONAL, BiasGenerator, CoarseFine
 from snnrobust.hardware.stages.crossbar import Array
 from snnrobust.hardware.stages.faults import Dead
+from snnrobust.hardware.stages.per_type import PerType
 from snnrobust.hardware.stages.quantization import UniformQuantization
+from snnrobust.hardware.stages.subset_sum import SubsetSum
 from snnrobust.hardware.stages.variation import Variation
 from snnrobust.snn.specs import WEIGHTS, ParameterSpec
 
@@ -21,13 +24,18 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Array",
+    "BiasGenerator",
+    "CoarseFine",
     "Context",
     "Coordinate",
     "Dead",
+    "PerType",
     "Stage",
+    "SubsetSum",
     "UniformQuantization",
     "Variation",
     "Z",
+    "quantization_for",
     "stages_for",
 ]
 
@@ -51,9 +59,8 @@ def stages_for(
         return ()
     found: list[Stage] = []
     weight = spec.role in WEIGHTS
-    quantization = profile.quantization.weight
-    if weight and quantization.scheme == "uniform" and quantization.bits and not only_mismatch:
-        found.append(UniformQuantization(quantization.bits, quantization.signed, quantization.per))
+    if not only_mismatch:
+        found += quantization_for(profile, spec.role)
     entry = profile.parameters.get(spec.role)
     if entry is not None:
         inherited = spec.role == "recurrent_weight" and profile.parameters.recurrent_weight is None
@@ -70,3 +77,24 @@ def stages_for(
     if spec.role in ("gain", "bias") and has_gain and profile.faults.dead_neuron and not only_mismatch:
         found.append(Dead(spec.layer, "dead_neuron", "per_neuron", spec.shape, profile.faults.dead_neuron))
     return tuple(found)
+
+
+def quantization_for(profile: Profile, role: str) -> list[Stage]:
+    """The stage that stores a parameter of this role with finite precision, if any."""
+    weight, bias, limits = profile.quantization.weight, profile.quantization.bias, profile.limits
+    generator = None
+    if bias.coarse and bias.fine_bits and bias.ratio and bias.i_max:
+        middle = bias.i_max / bias.ratio ** ((bias.coarse - 1) / 2)
+        reference = middle if bias.i_reference is None else bias.i_reference
+        generator = BiasGenerator(bias.coarse, bias.fine_bits, bias.ratio, bias.i_max, bias.nonmonotonic, reference)
+    if role in (*INVERSE, *PROPORTIONAL) and generator is not None:
+        return [CoarseFine(generator)]
+    if role not in WEIGHTS:
+        return []
+    if weight.scheme == "uniform" and weight.bits:
+        return [UniformQuantization(weight.bits, weight.signed, weight.per)]
+    if weight.scheme == "subset_sum" and weight.bits and weight.per == "core":
+        return [SubsetSum(weight.bits, limits.neurons_per_core, generator)]
+    if weight.scheme == "per_type" and weight.n_types and limits.fan_in and weight.per == "core":
+        return [PerType(weight.n_types, limits.fan_in, limits.neurons_per_core, generator)]
+    return []

@@ -129,3 +129,8 @@ def largest(theta: Tensor, shape: tuple[int, ...], *, per_column: bool) -> Tenso
     axes = tuple(range(first - len(shape), 0))
     magnitude = theta.detach().abs()
     return magnitude.amax(axes, keepdim=True) if axes else magnitude
+
+
+def straight_through(theta: Tensor, stored: Tensor) -> Tensor:
+    """`stored` to the bit, with the gradient of theta."""
+    return stored + (theta - theta.detach())

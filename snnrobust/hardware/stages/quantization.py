@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from snnrobust.hardware.stages.base import Context, Coordinate, Z, largest
+from snnrobust.hardware.stages.base import Context, Coordinate, Z, largest, straight_through
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,7 @@ class UniformQuantization:
 
     The range is that of the nominal tensor, or of each neuron's row, and is held constant in gradients; the rounding
     is straight-through. Error variance D^2 / 12. A signed word of 1 bit is taken as -D, 0, D with D = max|w|.
+    BrainScaleS-2's integers -63 .. 63 (a 6-bit magnitude, the sign of the row) are 7 signed or 6 unsigned bits.
 
     Attributes:
         bits: Word length.
@@ -36,8 +37,7 @@ class UniformQuantization:
         top = largest(theta, context.spec.shape, per_column=self.per == "column")
         steps = max(2 ** (self.bits - 1) - 1, 1) if self.signed else 2**self.bits - 1
         step = torch.where(top > 0, top / steps, torch.ones_like(top))
-        stored = torch.round(theta.detach() / step) * step
-        return theta + (stored - theta).detach()
+        return straight_through(theta, torch.round(theta.detach() / step) * step)
 
     def project(self, z: Z, k: float) -> dict[str, Tensor]:
         """Nothing to project."""
