@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,13 +10,14 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from snnrobust.errors import ConfigError, unknown
 from snnrobust.evaluation.results import ResultFile
 from snnrobust.evaluation.tolerance import Tolerance
-from snnrobust.hardware.chip import Chip, Deployable, Deployment
+from snnrobust.hardware.chip import Chip
+from snnrobust.hardware.deployment import Deployment
+from snnrobust.hardware.model import Deployable
 from snnrobust.hardware.profile import Profile
 from snnrobust.hardware.randomness import Purpose
 from snnrobust.progress import progress
@@ -73,16 +75,18 @@ def run_block(deployment: Deployment, data: Split, block: range, *, trials: int 
     """Measures [K] of a block of chips: a pure function of the network, the profile, the seed and the data."""
     right = np.zeros((len(block), len(data)))
     broken = np.zeros((len(block), len(data)), dtype=bool)
-    for trial in range(trials):
-        params = deployment.parameters(block, trial=trial)
-        for start in range(0, len(data), BATCH):
-            rows = slice(start, start + BATCH)
+    parts = deployment.parts
+    for trial, part in itertools.product(range(trials), range(parts)):
+        params = deployment.parameters(block, trial=trial, part=part)
+        first, last = len(data) * part // parts, len(data) * (part + 1) // parts
+        for start in range(first, last, BATCH):
+            rows = slice(start, min(start + BATCH, last))
             batch = to_batch(data, rows, precision(params))
-            with torch.no_grad():
-                deployment.check_input(batch.x)
-                logits = deployment.net.run(params, batch.x, batch.lengths)
+            logits = deployment.run(
+                batch.x, block, lengths=batch.lengths, trial=trial, part=part, first_sample=start, params=params
+            )
             finite = logits.isfinite().all(-1)
-            hit = (logits.argmax(-1) == batch.y) & finite  # [B], or [K, B]: one row serves all chips where none differs
+            hit = (logits.argmax(-1) == batch.y) & finite
             right[:, rows] += hit.numpy()
             broken[:, rows] |= ~finite.numpy()
     right /= trials

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from snnrobust.errors import ConfigError, RunFileError
 from snnrobust.evaluation.tolerance import MEASURES, Tolerance
-from snnrobust.hardware.chip import Deployable
+from snnrobust.hardware.model import Deployable
 from snnrobust.hardware.profile import Profile
 from snnrobust.snn.network import Network
 from snnrobust.storage import (

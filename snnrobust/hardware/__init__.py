@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from snnrobust.hardware.chip import Chip as Chip
-    from snnrobust.hardware.chip import Deployment as Deployment
-    from snnrobust.hardware.chip import Model as Model
+    from snnrobust.hardware.deployment import Deployment as Deployment
     from snnrobust.hardware.mismatch import (
         Placement as Placement,
     )
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from snnrobust.hardware.mismatch import (
         realise as realise,
     )
+    from snnrobust.hardware.model import Model as Model
     from snnrobust.hardware.profile import (
         Profile as Profile,
     )
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Chip": "chip",
-    "Deployment": "chip",
-    "Model": "chip",
+    "Deployment": "deployment",
+    "Model": "model",
     "Placement": "mismatch",
     "Profile": "profile",
     "check_profile": "profile",

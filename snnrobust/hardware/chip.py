@@ -2,194 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol, get_args, runtime_checkable
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import get_args
 
 import torch
 from torch import Tensor
 
-from snnrobust.errors import ConfigError, ProfileError, ShapeError, unknown
-from snnrobust.hardware.limits import exceeded, foreign_inputs, remarks
-from snnrobust.hardware.mismatch import Placement, draw, place, realise, warn_of_zeros
+from snnrobust.errors import ConfigError, ProfileError, unknown
+from snnrobust.hardware.crossbar.periphery import sums_on_data
+from snnrobust.hardware.deployment import Deployment, layer_weights
+from snnrobust.hardware.limits import exceeded, remarks
+from snnrobust.hardware.mismatch import place, warn_of_zeros
+from snnrobust.hardware.model import Deployable, KnowsLayers, Readable
 from snnrobust.hardware.profile import Profile
 from snnrobust.hardware.randomness import Purpose
-from snnrobust.snn.specs import ROLES, LayerKind, ParameterSpec, spec_of
+from snnrobust.snn.specs import ParameterSpec
 
 PURPOSES = get_args(Purpose)
-REFERENCE_ROLES = ("v_th", "v_leak", "v_reset", "gain")
-"""Roles that spreads and faults of other parameters of the same layer refer to."""
-
-
-class Deployable(Protocol):
-    """What can be put on a chip: a `Network`, or a `Model` around any function of parameters."""
-
-    def nominal(self) -> dict[str, Tensor]:
-        """The trained parameters by name."""
-        ...
-
-    def parameter_specs(self) -> dict[str, ParameterSpec]:
-        """Role and shape of each parameter."""
-        ...
-
-    def run(self, params: Mapping[str, Tensor], x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Logits [B, O] or [K, B, O] of the given parameters."""
-        ...
-
-
-@runtime_checkable
-class KnowsLayers(Protocol):
-    """A deployable that says what its layers are, so that a chip's limits can judge them."""
-
-    def layer_kinds(self) -> Mapping[str, LayerKind]:
-        """Neuron and reset of each layer on the chip, by name."""
-        ...
-
-
-class Model:
-    """A user's own trained model, as a function of its parameters; accepted wherever a `Network` is.
-
-    Args:
-        fn: fn(params, x) -> logits [B, O], for parameters without an instance axis and x [T, B, I]. It is called once
-            a chip and must not depend on earlier calls: put a module with dropout or norm layers into eval mode first.
-        params: Trained parameters by name. Those of the same prefix ("lif.weight", "lif.bias") share their neurons.
-        roles: Role of each parameter that a device carries, by name; the others stay as they are.
-
-    Raises:
-        ConfigError: If params holds anything but tensors, or a role is unknown, or belongs to no parameter, or a layer
-            has two of a role that measures the others (v_th, v_leak, v_reset, gain).
-    """
-
-    def __init__(
-        self,
-        fn: Callable[[dict[str, Tensor], Tensor], Tensor],
-        params: Mapping[str, Tensor],
-        roles: Mapping[str, str],
-    ) -> None:
-        if not isinstance(params, Mapping) or not all(isinstance(p, Tensor) for p in params.values()):
-            raise ConfigError("params: must be tensors by name, such as dict(net.named_parameters())")
-        for name, role in roles.items():
-            if name not in params:
-                raise ConfigError(unknown("roles", name, params))
-            if role not in ROLES:
-                raise ConfigError(unknown(f"roles[{name}]", role, ROLES))
-        measures = [(name.rpartition(".")[0], r) for name, r in roles.items() if r in REFERENCE_ROLES]
-        for layer, role in measures:
-            if measures.count((layer, role)) > 1:
-                raise ConfigError(f"roles: layer {layer!r} has two {role}; name parameters layer.parameter")
-        self._fn = fn
-        self._params = {name: p.detach().clone().requires_grad_(p.requires_grad) for name, p in params.items()}
-        self._specs = {
-            name: spec_of(roles[name], tuple(p.shape), layer=name.rpartition(".")[0])
-            if name in roles
-            else ParameterSpec("none", tuple(p.shape))
-            for name, p in params.items()
-        }
-
-    def nominal(self) -> dict[str, Tensor]:
-        """The trained parameters by name."""
-        return dict(self._params)
-
-    def parameter_specs(self) -> dict[str, ParameterSpec]:
-        """Role and shape of each parameter."""
-        return dict(self._specs)
-
-    def run(self, params: Mapping[str, Tensor], x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Logits [B, O], or [K, B, O] where a parameter has an instance axis: one call of fn an instance.
-
-        fn knows no lengths: it sees the padding of x, which is zero.
-
-        Raises:
-            ShapeError: If fn gives anything but logits [B, O].
-        """
-        counts = {p.shape[0] for name, p in params.items() if p.ndim > len(self._specs[name].shape)}
-        if not counts:
-            return self._logits(dict(params), x)
-        if len(counts) > 1:
-            raise ShapeError(f"instances: parameters disagree on their number: {sorted(counts)}")
-        rows = []
-        for k in range(counts.pop()):
-            one = {name: p[k] if p.ndim > len(self._specs[name].shape) else p for name, p in params.items()}
-            rows.append(self._logits(one, x))
-        return torch.stack(rows)
-
-    def _logits(self, params: dict[str, Tensor], x: Tensor) -> Tensor:
-        logits: object = self._fn(params, x)
-        if not isinstance(logits, Tensor):
-            raise ShapeError(f"fn: gave a {type(logits).__name__}, must be a tensor of logits [B, O]")
-        if logits.ndim != 2 or len(logits) != x.shape[1]:
-            raise ShapeError(f"fn: gave shape {tuple(logits.shape)}, must be logits [B, O] with B = {x.shape[1]}")
-        return logits
-
-
-@dataclass(frozen=True)
-class Deployment:
-    """A network on `instances` sampled chips; chip n is a pure function of (seed, purpose, n).
-
-    Attributes:
-        net: The network.
-        placement: Its parameters on the profile.
-        instances: Number of chips K.
-        seed: Seed of the draws.
-        purpose: What the chips are for: validation chips choose models, test chips are used once.
-        notes: What the user has to know: roles without a model, blocks not simulated, limits exceeded.
-        enforced: Whether inputs that the chip cannot take are refused.
-    """
-
-    net: Deployable
-    placement: Placement
-    instances: int
-    seed: int
-    purpose: str
-    notes: tuple[str, ...]
-    enforced: bool = False
-
-    @property
-    def profile(self) -> Profile:
-        """The chip's profile."""
-        return self.placement.profile
-
-    def parameters(self, block: Sequence[int] | None = None, *, trial: int = 0) -> dict[str, Tensor]:
-        """Parameters of the chips in a block (all by default); tensors the profile changes have an instance axis."""
-        chips = self._chips(block)
-        z = draw(self.placement, seed=self.seed, purpose=self.purpose, instances=chips, trial=trial)
-        with torch.no_grad():
-            return realise(self.placement, {name: p.detach() for name, p in self.net.nominal().items()}, z)
-
-    def run(
-        self, x: Tensor, block: Sequence[int] | None = None, *, lengths: Tensor | None = None, trial: int = 0
-    ) -> Tensor:
-        """Logits [K, B, O] of the chips in a block (all by default) for inputs x [T, B, I]."""
-        chips = self._chips(block)
-        self.check_input(x)
-        with torch.no_grad():
-            logits = self.net.run(self.parameters(chips, trial=trial), x, lengths)
-        return logits if logits.ndim == 3 else logits.expand(len(chips), *logits.shape)
-
-    def check_input(self, x: Tensor) -> None:
-        """Raise ProfileError where limits are enforced and the chip cannot take these inputs."""
-        foreign = foreign_inputs(self.profile, x) if self.enforced else None
-        if foreign is not None:
-            raise ProfileError(f"{self.profile.name}: {foreign}")
-
-    def blocks(self, size: int) -> Iterator[range]:
-        """The chips in consecutive blocks of at most `size`."""
-        if size < 1:
-            raise ConfigError(f"size: {size} must be at least 1")
-        return (range(k, min(k + size, self.instances)) for k in range(0, self.instances, size))
-
-    def export(self, instance: int, *, trial: int = 0) -> dict[str, Tensor]:
-        """All parameters of one chip, in nominal shapes."""
-        nominal = self.net.parameter_specs()
-        found = self.parameters([instance], trial=trial)
-        return {name: p[0] if p.ndim > len(nominal[name].shape) else p for name, p in found.items()}
-
-    def _chips(self, block: Sequence[int] | None) -> Sequence[int]:
-        chips = range(self.instances) if block is None else block
-        wrong = [k for k in chips if not 0 <= k < self.instances]
-        if wrong or not len(chips):
-            raise ConfigError(f"block: {list(chips)[:3]} must be chips of 0 .. {self.instances - 1}")
-        return chips
 
 
 @dataclass(frozen=True)
@@ -208,6 +38,9 @@ class Chip:
         limits: str = "report",
         unlisted: str = "ideal",
         only: str | None = None,
+        time: float | None = None,
+        temperature: float | None = None,
+        calibration_data: Tensor | None = None,
     ) -> Deployment:
         """Put a network on sampled chips.
 
@@ -218,7 +51,11 @@ class Chip:
             purpose: train, validation, test or attack.
             limits: "report" notes what does not fit on the chip and simulates all the same; "enforce" refuses.
             unlisted: "ideal" leaves roles without a model as they are and notes them; "error" refuses.
-            only: "mismatch" leaves quantisation, limits and faults out.
+            only: "mismatch" leaves quantisation, limits, faults and converters out.
+            time: Time since programming in s, instead of the profile's.
+            temperature: Temperature of operation in K, instead of the profile's.
+            calibration_data: Inputs x [T, B, I] of training samples, from which the ranges of converters are set:
+                those of ADCs to the largest output of each column on them, those of DACs to the largest input.
 
         Raises:
             ConfigError: For an argument outside its domain.
@@ -235,6 +72,11 @@ class Chip:
             raise ConfigError(unknown("only", str(only), ("mismatch",)))
         if instances < 1:
             raise ConfigError(f"instances: {instances} must be at least 1")
+        if time is not None or temperature is not None:
+            return replace(self, profile=self.profile.under(time=time, temperature=temperature)).deploy(
+                net, instances, seed, purpose, limits=limits, unlisted=unlisted, only=only,
+                calibration_data=calibration_data,
+            )  # fmt: skip
         specs = net.parameter_specs()
         placement = place(self.profile, specs, only_mismatch=only == "mismatch")
         notes = []
@@ -256,7 +98,10 @@ class Chip:
         inert = warn_of_zeros(placement, net.nominal())
         if inert:
             notes.append(f"relative spread has no effect on zeros: {', '.join(inert)}")
-        return Deployment(net, placement, instances, seed, purpose, tuple(notes), limits == "enforce" and only is None)
+        if self.profile.crossbar is not None and not isinstance(net, Readable):
+            notes.append("noise and converters of single reads are not simulated for a model of one's own")
+        found = Deployment(net, placement, instances, seed, purpose, tuple(notes), limits == "enforce" and only is None)
+        return calibrated(replace(found, periphery=only is None), calibration_data)
 
     def _limits(self, net: Deployable) -> tuple[list[str], list[str]]:
         """What does not fit, and what there is to know of what does."""
@@ -270,3 +115,15 @@ def without_gain(profile: Profile, specs: Mapping[str, ParameterSpec]) -> list[s
     layers = {spec.layer: None for spec in specs.values() if spec.on_chip and spec.role != "none"}
     gained = {spec.layer for spec in specs.values() if spec.role == "gain"}
     return [layer or "network" for layer in layers if layer not in gained] if profile.faults.dead_neuron else []
+
+
+def calibrated(deployment: Deployment, x: Tensor | None) -> Deployment:
+    """The deployment with the ranges of its converters set on inputs x [T, B, I] of the nominal network."""
+    net, crossbar = deployment.net, deployment.profile.crossbar
+    if x is None or crossbar is None or not isinstance(net, Readable) or not deployment.periphery:
+        return deployment
+    with torch.no_grad():
+        params = {name: p.detach() for name, p in net.nominal().items()}
+        rows = None if crossbar.tile is None else crossbar.tile[0]
+        ranges = sums_on_data(x, net.spikes(params, x), layer_weights(net, params), rows) if crossbar.adc else {}
+    return replace(deployment, ranges=ranges, largest_input=float(x.abs().max()))

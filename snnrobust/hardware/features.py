@@ -48,6 +48,9 @@ SIMULATED = frozenset(
         "crossbar.read_noise.constant",
         "crossbar.read_noise.log10_g",
         "crossbar.tile",
+        "crossbar.dac",
+        "crossbar.adc",
+        "crossbar.read",
         "crossbar.compensation.global",
         "crossbar.compensation.per_column",
     }
@@ -113,6 +116,8 @@ def _crossbar(crossbar: Crossbar) -> Iterator[Feature]:
         if block is not None and block.model not in ("none", "linear"):
             yield f"crossbar.{name}", f"crossbar.{name}.{block.model}"
     yield from _set("crossbar", crossbar, ("dac", "adc", "tile"))
+    if crossbar.read == "clocked":
+        yield "crossbar.read", "crossbar.read"
     if crossbar.compensation != "none":
         yield "crossbar.compensation", f"crossbar.compensation.{crossbar.compensation}"
 

@@ -173,6 +173,7 @@ class Crossbar(Block):
         levels: Number of programmable levels; None is continuous.
         tile: Rows and columns of one array.
         compensation: Drift compensation.
+        read: A tile is read where a spike arrives (`event`), or at every step (`clocked`).
     """
 
     technology: Text
@@ -189,3 +190,4 @@ class Crossbar(Block):
     adc: ADC | None = None
     tile: Annotated[tuple[Count, Count], Field(strict=False)] | None = None
     compensation: Literal["none", "global", "per_column"] = "none"
+    read: Literal["event", "clocked"] = "event"

@@ -215,6 +215,14 @@ class Network(nn.Module):
             return choice.run_network(self.spiking, self.readout, parts, x, lengths, reads=how)[0]
         return self.record(params, x, lengths, reads=how).logits
 
+    def readable_layers(self) -> tuple[str, ...]:
+        """Names of the layers whose crossbars may be read at every step, in order."""
+        return (*self.spiking, *(["readout"] if isinstance(self.readout, LI) else []))
+
+    def spikes(self, params: Params, x: Tensor) -> dict[str, Tensor]:
+        """Spikes [T, B, N] or [K, T, B, N] of each spiking layer, by name."""
+        return self.record(params, x).spikes
+
     def runs_fused(self) -> bool:
         """Whether the fused engine runs this network on its nominal parameters, which lie on the CPU then."""
         params = self.nominal()
@@ -224,7 +232,7 @@ class Network(nn.Module):
         return choice.fused(self.engine, [*self.spiking.values(), self.readout], params.values(), x, reads=bool(reads))
 
     def _reads(self, reads: Mapping[str, Reads] | None) -> Mapping[str, Reads]:
-        known = [*self.spiking, *(["readout"] if isinstance(self.readout, LI) else [])]
+        known = self.readable_layers()
         for name in reads or {}:
             if name not in known:
                 raise ConfigError(unknown("reads", name, known))

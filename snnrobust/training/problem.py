@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from snnrobust.errors import ConfigError
-from snnrobust.hardware.chip import Deployable
+from snnrobust.hardware.model import Deployable
 from snnrobust.snn.network import Network
 
 Params = Mapping[str, Tensor]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from snnrobust.errors import ConfigError, ShapeError, TrainingError, unknown
-from snnrobust.hardware.chip import Deployable
+from snnrobust.hardware.model import Deployable
 from snnrobust.progress import progress
 from snnrobust.snn.network import Network, fingerprint
 from snnrobust.storage import locked

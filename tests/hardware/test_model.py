@@ -10,7 +10,8 @@ from torch.func import functional_call
 
 from snnrobust.errors import ConfigError, ShapeError
 from snnrobust.evaluation import evaluate
-from snnrobust.hardware.chip import Chip, Model
+from snnrobust.hardware.chip import Chip
+from snnrobust.hardware.model import Model
 from snnrobust.hardware.profile import Profile, load_profile
 from snnrobust.tasks import Task
 

@@ -1,0 +1,171 @@
+"""A network on sampled chips: their parameters, how their arrays are read, and what they answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from snnrobust.errors import ConfigError, ProfileError
+from snnrobust.hardware import randomness
+from snnrobust.hardware.crossbar.periphery import converted, reads_of
+from snnrobust.hardware.limits import foreign_inputs
+from snnrobust.hardware.mismatch import Placement, draw, realise
+from snnrobust.hardware.model import Deployable, Readable
+from snnrobust.hardware.profile import Profile
+from snnrobust.snn.reads import Reads
+from snnrobust.snn.specs import WEIGHTS
+
+PARTS = 4
+"""Parts of a pass over the data in which slow noise is drawn again."""
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A network on `instances` sampled chips; chip n is a pure function of (seed, purpose, n).
+
+    Attributes:
+        net: The network.
+        placement: Its parameters on the profile.
+        instances: Number of chips K.
+        seed: Seed of the draws.
+        purpose: What the chips are for: validation chips choose models, test chips are used once.
+        notes: What the user has to know: roles without a model, blocks not simulated, limits exceeded.
+        enforced: Whether inputs that the chip cannot take are refused.
+        periphery: Whether converters are simulated.
+        ranges: Largest output of each column [N] that the ADCs of a layer take, by layer; the profile's otherwise.
+        largest_input: Largest |x| that DACs take; None for each sample's own.
+    """
+
+    net: Deployable
+    placement: Placement
+    instances: int
+    seed: int
+    purpose: str
+    notes: tuple[str, ...]
+    enforced: bool = False
+    periphery: bool = True
+    ranges: Mapping[str, Tensor] = field(default_factory=dict)
+    largest_input: float | None = None
+
+    @property
+    def profile(self) -> Profile:
+        """The chip's profile."""
+        return self.placement.profile
+
+    @property
+    def parts(self) -> int:
+        """In how many parts a pass over the data goes: more than one where noise changes within it."""
+        return PARTS if any(c.kind == "slow" for c in self.placement.coordinates.values()) else 1
+
+    def parameters(self, block: Sequence[int] | None = None, *, trial: int = 0, part: int = 0) -> dict[str, Tensor]:
+        """Parameters of the chips in a block (all by default); tensors the profile changes have an instance axis."""
+        chips = self._chips(block)
+        z = draw(self.placement, seed=self.seed, purpose=self.purpose, instances=chips, trial=trial, part=part)
+        with torch.no_grad():
+            return realise(self.placement, self._nominal(), z)
+
+    def run(
+        self,
+        x: Tensor,
+        block: Sequence[int] | None = None,
+        *,
+        lengths: Tensor | None = None,
+        trial: int = 0,
+        part: int = 0,
+        first_sample: int = 0,
+        params: Mapping[str, Tensor] | None = None,
+    ) -> Tensor:
+        """Logits [K, B, O] of the chips in a block (all by default) for inputs x [T, B, I].
+
+        Args:
+            x: Inputs.
+            block: Numbers of the chips.
+            lengths: Valid steps of each sample [B].
+            trial: Number of the pass over the data.
+            part: Which part of the pass, of `parts`.
+            first_sample: Number of the first sample in the data set, which noise of reads is keyed by.
+            params: Parameters of the same chips, trial and part, if they are at hand.
+        """
+        chips = self._chips(block)
+        self.check_input(x)
+        own = self.parameters(chips, trial=trial, part=part) if params is None else params
+        reads = self.reads(chips, trial=trial, first_sample=first_sample)
+        with torch.no_grad():
+            if reads and isinstance(self.net, Readable):
+                logits = self.net.run(own, self.converted(x), lengths, reads=reads)
+            else:
+                logits = self.net.run(own, self.converted(x), lengths)
+        return logits if logits.ndim == 3 else logits.expand(len(chips), *logits.shape)
+
+    def converted(self, x: Tensor) -> Tensor:
+        """Inputs as the chip's input converters give them; spikes need none."""
+        crossbar = self.profile.crossbar
+        if crossbar is None or crossbar.dac is None or not self.periphery:
+            return x
+        return converted(x, crossbar.dac, self.largest_input)
+
+    def reads(self, block: Sequence[int], *, trial: int = 0, first_sample: int = 0) -> dict[str, Reads]:
+        """How the arrays of each layer are read at every step, by layer; empty where nothing happens at a read."""
+        crossbar = self.profile.crossbar
+        if crossbar is None or not isinstance(self.net, Readable):
+            return {}
+        if not self.periphery:
+            crossbar = crossbar.model_copy(update={"adc": None})
+        found = {}
+        for layer, own in layer_weights(self.net, self._nominal()).items():
+            keys = tuple(self._read_key(layer, chip, trial) for chip in block)
+            reads = reads_of(
+                [w for role, w in own.items() if role in WEIGHTS],
+                crossbar,
+                time=self.profile.environment.time_since_programming or 0.0,
+                keys=keys,
+                gain=own.get("gain"),
+                bound=self.ranges.get(layer),
+                first_sample=first_sample,
+            )
+            if reads is not None:
+                found[layer] = reads
+        return found
+
+    def check_input(self, x: Tensor) -> None:
+        """Raise ProfileError where limits are enforced and the chip cannot take these inputs."""
+        foreign = foreign_inputs(self.profile, x) if self.enforced else None
+        if foreign is not None:
+            raise ProfileError(f"{self.profile.name}: {foreign}")
+
+    def blocks(self, size: int) -> Iterator[range]:
+        """The chips in consecutive blocks of at most `size`."""
+        if size < 1:
+            raise ConfigError(f"size: {size} must be at least 1")
+        return (range(k, min(k + size, self.instances)) for k in range(0, self.instances, size))
+
+    def export(self, instance: int, *, trial: int = 0) -> dict[str, Tensor]:
+        """All parameters of one chip, in nominal shapes."""
+        nominal = self.net.parameter_specs()
+        found = self.parameters([instance], trial=trial)
+        return {name: p[0] if p.ndim > len(nominal[name].shape) else p for name, p in found.items()}
+
+    def _nominal(self) -> dict[str, Tensor]:
+        return {name: p.detach() for name, p in self.net.nominal().items()}
+
+    def _read_key(self, layer: str, chip: int, trial: int) -> int:
+        return randomness.key(self.seed, self.purpose, layer, "read", "per_read", chip, trial) % 2**64
+
+    def _chips(self, block: Sequence[int] | None) -> Sequence[int]:
+        chips = range(self.instances) if block is None else block
+        wrong = [k for k in chips if not 0 <= k < self.instances]
+        if wrong or not len(chips):
+            raise ConfigError(f"block: {list(chips)[:3]} must be chips of 0 .. {self.instances - 1}")
+        return chips
+
+
+def layer_weights(net: Readable, params: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """Weights and gain of each layer on the chip whose arrays may be read, by layer and role, layers in order."""
+    found: dict[str, dict[str, Tensor]] = {layer: {} for layer in net.readable_layers()}
+    for name, spec in net.parameter_specs().items():
+        if spec.layer in found and spec.on_chip and spec.role in (*WEIGHTS, "gain"):
+            found[spec.layer][spec.role] = params[name]
+    return {layer: own for layer, own in found.items() if "weight" in own}

@@ -1,0 +1,141 @@
+"""What can be put on a chip: a `Network`, or a user's own trained model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from snnrobust.errors import ConfigError, ShapeError, unknown
+from snnrobust.snn.reads import Reads
+from snnrobust.snn.specs import ROLES, LayerKind, ParameterSpec, spec_of
+
+REFERENCE_ROLES = ("v_th", "v_leak", "v_reset", "gain")
+"""Roles that spreads and faults of other parameters of the same layer refer to."""
+
+
+class Deployable(Protocol):
+    """What can be put on a chip: a `Network`, or a `Model` around any function of parameters."""
+
+    def nominal(self) -> dict[str, Tensor]:
+        """The trained parameters by name."""
+        ...
+
+    def parameter_specs(self) -> dict[str, ParameterSpec]:
+        """Role and shape of each parameter."""
+        ...
+
+    def run(self, params: Mapping[str, Tensor], x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Logits [B, O] or [K, B, O] of the given parameters."""
+        ...
+
+
+@runtime_checkable
+class Readable(Deployable, Protocol):
+    """A deployable whose layers may be read through a crossbar at every step."""
+
+    def readable_layers(self) -> tuple[str, ...]:
+        """Names of the layers that `run` takes reads for, in order."""
+        ...
+
+    def run(
+        self,
+        params: Mapping[str, Tensor],
+        x: Tensor,
+        lengths: Tensor | None = None,
+        *,
+        reads: Mapping[str, Reads] | None = None,
+    ) -> Tensor:
+        """Logits, with noise and converters at every read."""
+        ...
+
+    def spikes(self, params: Mapping[str, Tensor], x: Tensor) -> dict[str, Tensor]:
+        """Spikes [T, B, N] of each spiking layer."""
+        ...
+
+
+@runtime_checkable
+class KnowsLayers(Protocol):
+    """A deployable that says what its layers are, so that a chip's limits can judge them."""
+
+    def layer_kinds(self) -> Mapping[str, LayerKind]:
+        """Neuron and reset of each layer on the chip, by name."""
+        ...
+
+
+class Model:
+    """A user's own trained model, as a function of its parameters; accepted wherever a `Network` is.
+
+    Args:
+        fn: fn(params, x) -> logits [B, O], for parameters without an instance axis and x [T, B, I]. It is called once
+            a chip and must not depend on earlier calls: put a module with dropout or norm layers into eval mode first.
+        params: Trained parameters by name. Those of the same prefix ("lif.weight", "lif.bias") share their neurons.
+        roles: Role of each parameter that a device carries, by name; the others stay as they are.
+
+    Raises:
+        ConfigError: If params holds anything but tensors, or a role is unknown, or belongs to no parameter, or a layer
+            has two of a role that measures the others (v_th, v_leak, v_reset, gain).
+    """
+
+    def __init__(
+        self,
+        fn: Callable[[dict[str, Tensor], Tensor], Tensor],
+        params: Mapping[str, Tensor],
+        roles: Mapping[str, str],
+    ) -> None:
+        if not isinstance(params, Mapping) or not all(isinstance(p, Tensor) for p in params.values()):
+            raise ConfigError("params: must be tensors by name, such as dict(net.named_parameters())")
+        for name, role in roles.items():
+            if name not in params:
+                raise ConfigError(unknown("roles", name, params))
+            if role not in ROLES:
+                raise ConfigError(unknown(f"roles[{name}]", role, ROLES))
+        measures = [(name.rpartition(".")[0], r) for name, r in roles.items() if r in REFERENCE_ROLES]
+        for layer, role in measures:
+            if measures.count((layer, role)) > 1:
+                raise ConfigError(f"roles: layer {layer!r} has two {role}; name parameters layer.parameter")
+        self._fn = fn
+        self._params = {name: p.detach().clone().requires_grad_(p.requires_grad) for name, p in params.items()}
+        self._specs = {
+            name: spec_of(roles[name], tuple(p.shape), layer=name.rpartition(".")[0])
+            if name in roles
+            else ParameterSpec("none", tuple(p.shape))
+            for name, p in params.items()
+        }
+
+    def nominal(self) -> dict[str, Tensor]:
+        """The trained parameters by name."""
+        return dict(self._params)
+
+    def parameter_specs(self) -> dict[str, ParameterSpec]:
+        """Role and shape of each parameter."""
+        return dict(self._specs)
+
+    def run(self, params: Mapping[str, Tensor], x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Logits [B, O], or [K, B, O] where a parameter has an instance axis: one call of fn an instance.
+
+        fn knows no lengths: it sees the padding of x, which is zero.
+
+        Raises:
+            ShapeError: If fn gives anything but logits [B, O].
+        """
+        counts = {p.shape[0] for name, p in params.items() if p.ndim > len(self._specs[name].shape)}
+        if not counts:
+            return self._logits(dict(params), x)
+        if len(counts) > 1:
+            raise ShapeError(f"instances: parameters disagree on their number: {sorted(counts)}")
+        rows = []
+        for k in range(counts.pop()):
+            one = {name: p[k] if p.ndim > len(self._specs[name].shape) else p for name, p in params.items()}
+            rows.append(self._logits(one, x))
+        return torch.stack(rows)
+
+    def _logits(self, params: dict[str, Tensor], x: Tensor) -> Tensor:
+        logits: object = self._fn(params, x)
+        if not isinstance(logits, Tensor):
+            raise ShapeError(f"fn: gave a {type(logits).__name__}, must be a tensor of logits [B, O]")
+        if logits.ndim != 2 or len(logits) != x.shape[1]:
+            raise ShapeError(f"fn: gave shape {tuple(logits.shape)}, must be logits [B, O] with B = {x.shape[1]}")
+        return logits
