@@ -11,14 +11,19 @@ from snnrobust.hardware.schema_crossbar import Crossbar
 SIMULATED = frozenset(
     {
         "components.die",
+        "components.core",
         "components.spatial.plane",
+        "components.spatial.exponential",
+        "components.spatial.rbf",
         "components.device",
         "components.temporal.trial",
         "granularity.per_synapse",
         "granularity.per_neuron_type",
         "granularity.per_neuron",
         "granularity.per_column",
+        "granularity.per_core",
         "granularity.per_die",
+        "correlation",
         "level_dependence",
         "outliers",
         "clip",
@@ -26,10 +31,14 @@ SIMULATED = frozenset(
         "quantization.weight.uniform.column",
         "limits.fan_in",
         "limits.neurons",
+        "limits.neurons_per_core",
         "faults.dead_neuron",
         "faults.dead_synapse",
         "crossbar.mapping.differential_one_sided",
         "crossbar.programming.polynomial",
+        "environment.temperature.constant_current",
+        "environment.temperature.ptat",
+        "environment.age",
     }
 )
 
@@ -63,7 +72,7 @@ def features(document: Document) -> Iterator[Feature]:
     if document.calibration.mode != "none":
         yield "calibration", f"calibration.{document.calibration.mode}"
     environment = document.environment
-    if environment.temperature != environment.temperature_ref and environment.bias_law not in (None, "ignore"):
+    if environment.temperature != environment.reference and environment.bias_law not in (None, "ignore"):
         yield "environment.temperature", f"environment.temperature.{environment.bias_law}"
     yield from _set("environment", environment, ("age",))
 

@@ -82,7 +82,8 @@ class Spatial(Component):
     Attributes:
         kernel: `plane` is a x + b y with a, b ~ N(0, 1); `exponential` is a Gaussian process of covariance
             exp(-d/L), `rbf` of exp(-d^2/(2 L^2)).
-        correlation_length: L as a fraction of the die's edge (exponential and rbf only).
+        correlation_length: L as a fraction of the edge of the die, the square of the cores in use (exponential and
+            rbf only).
     """
 
     kernel: Literal["plane", "exponential", "rbf"]
@@ -218,8 +219,21 @@ class Parameters(Frozen):
         return {role: getattr(self, role) for role in type(self).model_fields if getattr(self, role) is not None}
 
 
+CORRELATED = ("per_neuron", "per_column", "per_neuron_type")
+"""Granularities at which device draws of different roles can be correlated."""
+
+
 class Correlation(Block):
-    """Correlation between the z of different roles of one neuron."""
+    """Correlation between the device z of different roles of one neuron.
+
+    For roles whose devices belong to a neuron (per_neuron, per_column; per_neuron_type: each type with the same
+    correlations). A role that the profile or a layer does not have is passed over; recurrent_weight is meant only
+    where it is listed itself.
+
+    Attributes:
+        order: The roles.
+        matrix: Symmetric, 1 on the diagonal, positive semidefinite; rows and columns in that order.
+    """
 
     order: Annotated[tuple[Role, ...], Field(strict=False, min_length=2)]
     matrix: Annotated[tuple[Numbers, ...], Field(strict=False, min_length=2)]
@@ -341,15 +355,33 @@ class Calibration(Block):
     trim: Trim | None = None
 
 
+class Ageing(Block):
+    """Drift of the threshold voltages of subthreshold transistors, dVth = amplitude t^exponent, t the age in s.
+
+    Their currents fall by exp(-kappa dVth / UT); dVth is what current mirrors do not cancel.
+
+    Attributes:
+        amplitude: dVth after 1 s, in V.
+        exponent: Power of time.
+        kappa: Subthreshold slope factor.
+    """
+
+    amplitude: NonNegative
+    exponent: Positive
+    kappa: Probability = 0.7
+
+
 class Environment(Block):
     """Operating conditions: temperatures in K, times in s; None is not stated.
 
     Attributes:
         temperature: Temperature of operation.
-        temperature_ref: Temperature at which the spreads hold.
-        bias_law: How currents follow temperature.
+        temperature_ref: Temperature at which the spreads hold; `temperature` itself where it is not given.
+        bias_law: How currents follow temperature: `constant_current` (time constants grow with it), `ptat` (they
+            stay); under both the lognormal spreads s fall as 1/T. `ignore` states that nothing changes.
         time_since_programming: Time between programming and use.
         age: Time in use.
+        ageing: What age does to the chip.
     """
 
     temperature: Positive | None = None
@@ -357,6 +389,12 @@ class Environment(Block):
     bias_law: Literal["constant_current", "ptat", "ignore"] | None = None
     time_since_programming: NonNegative | None = None
     age: NonNegative | None = None
+    ageing: Ageing | None = None
+
+    @property
+    def reference(self) -> float | None:
+        """The temperature at which the spreads hold; None where no temperature is stated."""
+        return self.temperature if self.temperature_ref is None else self.temperature_ref
 
 
 class Document(Block):

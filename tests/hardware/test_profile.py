@@ -122,6 +122,7 @@ parameters:
     granularity: per_synapse
     components:
       die: {cv: 0.1}
+      core: {cv: 0.1}
       spatial: {cv: 0.1, kernel: plane}
       device: {cv: 0.1}
       temporal: {cv: 0.1, redraw: trial}
@@ -132,9 +133,24 @@ parameters:
   bias: {distribution: lognormal, granularity: per_neuron, components: {device: {cv: 0.1}}}
   gain: {distribution: lognormal, granularity: per_column, components: {device: {cv: 0.1}}}
   v_th: {distribution: lognormal, granularity: per_die, components: {device: {cv: 0.1}}}
+  tau_adapt:
+    distribution: lognormal
+    granularity: per_core
+    components: {device: {cv: 0.1}, spatial: {cv: 0.1, kernel: rbf, correlation_length: 0.2}}
+  adaptation:
+    distribution: lognormal
+    granularity: per_neuron
+    components: {device: {cv: 0.1}, spatial: {cv: 0.1, kernel: exponential, correlation_length: 0.2}}
+correlation: {order: [bias, gain], matrix: [[1, 0.2], [0.2, 1]]}
 quantization: {weight: {scheme: uniform, bits: 4, per: column}}
-limits: {fan_in: 1, neurons: 1}
+limits: {fan_in: 1, neurons: 1, neurons_per_core: 1}
 faults: {dead_neuron: 0.1, dead_synapse: 0.1}
+environment:
+  temperature: 330
+  temperature_ref: 300
+  bias_law: ptat
+  age: 1
+  ageing: {amplitude: 0.001, exponent: 0.2}
 crossbar:
   technology: pcm
   g_min: 0
@@ -144,16 +160,13 @@ crossbar:
 """
     everything = parse_profile(text)
     assert everything.not_simulated() == []
-    assert {feature for _, feature in features(everything)} == SIMULATED - {"quantization.weight.uniform.tensor"}
+    assert {feature for _, feature in features(everything)} == SIMULATED - {
+        "quantization.weight.uniform.tensor",
+        "environment.temperature.constant_current",
+    }
     assert parse_profile(text.replace("per: column", "per: tensor")).not_simulated() == []
-    later = (
-        text.replace("plane", "rbf, correlation_length: 0.2").replace("trial", "step").replace("per_column", "per_core")
-    )
-    assert parse_profile(later).not_simulated() == [
-        "parameters.weight.components.spatial",
-        "parameters.weight.components.temporal",
-        "parameters.gain.granularity",
-    ]
+    assert parse_profile(text.replace("law: ptat", "law: constant_current")).not_simulated() == []
+    assert parse_profile(text.replace("trial", "step")).not_simulated() == ["parameters.weight.components.temporal"]
 
 
 def test_hash_is_of_what_is_simulated_and_the_name():

@@ -1,7 +1,7 @@
 """Stages: one non-ideality a file, each a differentiable function of standard normal coordinates.
 
-`stages_for` is the order in which they act on a tensor: quantise, static variation, on a crossbar the programming of
-its devices, and faults last, so that nothing is added to what is dead.
+`stages_for` is the order in which they act on a tensor: quantise, static variation, temperature and age, on a crossbar
+the programming of its devices, and faults last, so that nothing is added to what is dead.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from snnrobust.hardware.stages.base import Context, Coordinate, Stage, Z
+from snnrobust.hardware.stages.environment import Conditions, condition_factor, spread_factor
 from snnrobust.hardware.stages.faults import Dead
 from snnrobust.hardware.stages.programming import Programming
 from snnrobust.hardware.stages.quantization import UniformQuantization
-from snnrobust.hardware.stages.variation import Variation
+from snnrobust.hardware.stages.variation import Site, Variation
 from snnrobust.snn.specs import WEIGHTS, ParameterSpec
 
 if TYPE_CHECKING:
@@ -20,10 +21,12 @@ if TYPE_CHECKING:
     from snnrobust.hardware.schema_crossbar import Crossbar
 
 __all__ = [
+    "Conditions",
     "Context",
     "Coordinate",
     "Dead",
     "Programming",
+    "Site",
     "Stage",
     "UniformQuantization",
     "Variation",
@@ -33,7 +36,7 @@ __all__ = [
 
 
 def stages_for(
-    profile: Profile, name: str, spec: ParameterSpec, *, has_gain: bool, only_mismatch: bool = False
+    profile: Profile, name: str, spec: ParameterSpec, site: Site, *, has_gain: bool, only_mismatch: bool = False
 ) -> tuple[Stage, ...]:
     """The stages of one parameter tensor, in order.
 
@@ -41,6 +44,7 @@ def stages_for(
         profile: The chip.
         name: The tensor's name.
         spec: Its role, shape and layer.
+        site: Where its neurons lie.
         has_gain: Whether its layer has a gain, so that a neuron can be dead.
         only_mismatch: Leave quantisation and faults out.
 
@@ -57,9 +61,13 @@ def stages_for(
     entry = profile.parameters.get(spec.role)
     if entry is not None:
         inherited = spec.role == "recurrent_weight" and profile.parameters.recurrent_weight is None
-        variation = Variation(name, "weight" if inherited else spec.role, spec, entry)
+        cooler = spread_factor(profile.environment) if entry.distribution == "lognormal" else 1.0
+        variation = Variation(name, "weight" if inherited else spec.role, spec, entry, site, cooler)
         if variation.coordinates():
             found.append(variation)
+    conditions = Conditions(condition_factor(profile.environment, spec.role))
+    if conditions.factor != 1:
+        found.append(conditions)
     crossbar = profile.crossbar
     if weight and crossbar is not None and _programs(crossbar):
         found.append(Programming(name, spec.shape, crossbar))
