@@ -1,7 +1,8 @@
 """Profile schema, version 1.0: what a YAML file that describes a chip may say.
 
-The models (crossbars: schema_crossbar.py) hold structure, types and the domain of single fields; rules.py
-holds the rules that relate fields to each other (units that fit a role, evidence for every number, ...).
+The models (crossbars: schema_crossbar.py, temperature and age: schema_environment.py) hold structure, types and
+the domain of single fields; rules.py holds the rules that relate fields to each other (units that fit a role,
+evidence for every number, ...).
 All models are frozen and strict: unknown keys, non-finite numbers and numbers written as text are errors.
 
 Spreads are fractions (0.2 is 20 %, never 20), times are in s, conductances in microsiemens, temperatures
@@ -27,6 +28,7 @@ from snnrobust.hardware.schema_base import (
     Text,
 )
 from snnrobust.hardware.schema_crossbar import Crossbar
+from snnrobust.hardware.schema_environment import Environment
 
 Role = Literal[
     "weight",
@@ -320,7 +322,7 @@ class Events(Block):
     background_rate: NonNegative = 0.0
 
 
-# --- calibration, environment, the whole --------------------------------------------------------------
+# --- calibration, the whole --------------------------------------------------------------
 
 
 class Residual(Block):
@@ -353,48 +355,6 @@ class Calibration(Block):
     mode: Literal["none", "core_mean", "trim", "residual"] = "none"
     residual: Residual | None = None
     trim: Trim | None = None
-
-
-class Ageing(Block):
-    """Drift of the threshold voltages of subthreshold transistors, dVth = amplitude t^exponent, t the age in s.
-
-    Their currents fall by exp(-kappa dVth / UT); dVth is what current mirrors do not cancel.
-
-    Attributes:
-        amplitude: dVth after 1 s, in V.
-        exponent: Power of time.
-        kappa: Subthreshold slope factor.
-    """
-
-    amplitude: NonNegative
-    exponent: Positive
-    kappa: Probability = 0.7
-
-
-class Environment(Block):
-    """Operating conditions: temperatures in K, times in s; None is not stated.
-
-    Attributes:
-        temperature: Temperature of operation.
-        temperature_ref: Temperature at which the spreads hold; `temperature` itself where it is not given.
-        bias_law: How currents follow temperature: `constant_current` (time constants grow with it), `ptat` (they
-            stay); under both the lognormal spreads s fall as 1/T. `ignore` states that nothing changes.
-        time_since_programming: Time between programming and use.
-        age: Time in use.
-        ageing: What age does to the chip.
-    """
-
-    temperature: Positive | None = None
-    temperature_ref: Positive | None = None
-    bias_law: Literal["constant_current", "ptat", "ignore"] | None = None
-    time_since_programming: NonNegative | None = None
-    age: NonNegative | None = None
-    ageing: Ageing | None = None
-
-    @property
-    def reference(self) -> float | None:
-        """The temperature at which the spreads hold; None where no temperature is stated."""
-        return self.temperature if self.temperature_ref is None else self.temperature_ref
 
 
 class Document(Block):

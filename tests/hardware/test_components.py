@@ -10,7 +10,7 @@ import math
 
 import pytest
 import torch
-from chip_builder import placed, profile
+from chip_builder import ON_CORES, placed, profile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -199,3 +199,21 @@ def test_a_factor_never_flips_a_sign(name):
 def test_only_the_level_of_sweeps_flips_signs():
     assert flips(Profile.relative(0.3))
     assert not flips(Profile.relative(0.3, distribution="lognormal"))
+
+
+def test_the_same_z_on_every_profile_layout_bit_width_and_temperature():
+    chips = [load_profile(name) for name in SHIPPED] + [
+        profile(ON_CORES),
+        profile(ON_CORES.replace("per_core: 3", "per_core: 5")),
+        profile(ON_CORES + "quantization: {weight: {scheme: uniform, bits: 4}}"),
+        profile(ON_CORES + "environment: {temperature: 330, temperature_ref: 300, bias_law: ptat}"),
+    ]
+    placements = [placed(chip, one_layer()) for chip in chips]
+    zs = [draw(p, seed=3, purpose="test", instances=[17], trial=2) for p in placements]
+    seen: dict[tuple[str, str], torch.Tensor] = {}
+    for p, z in zip(placements, zs, strict=True):
+        for key, c in p.coordinates.items():
+            value, other = z[key].flatten(), seen.setdefault((key, c.granularity), z[key].flatten())
+            n = min(len(value), len(other))  # a layout with fewer cores has fewer coordinates
+            assert torch.equal(value[:n], other[:n])
+    assert len(seen) < sum(map(len, zs)) / 2
