@@ -12,14 +12,19 @@ from snnrobust.hardware.schema_crossbar import Crossbar
 SIMULATED = frozenset(
     {
         "components.die",
+        "components.core",
         "components.spatial.plane",
+        "components.spatial.exponential",
+        "components.spatial.rbf",
         "components.device",
         "components.temporal.trial",
         "granularity.per_synapse",
         "granularity.per_neuron_type",
         "granularity.per_neuron",
         "granularity.per_column",
+        "granularity.per_core",
         "granularity.per_die",
+        "correlation",
         "level_dependence",
         "outliers",
         "clip",
@@ -53,6 +58,9 @@ SIMULATED = frozenset(
         "crossbar.read",
         "crossbar.compensation.global",
         "crossbar.compensation.per_column",
+        "environment.temperature.constant_current",
+        "environment.temperature.ptat",
+        "environment.age",
     }
 )
 
@@ -86,7 +94,7 @@ def features(document: Document) -> Iterator[Feature]:
     if document.calibration.mode != "none":
         yield "calibration", f"calibration.{document.calibration.mode}"
     environment = document.environment
-    if environment.temperature != environment.temperature_ref and environment.bias_law not in (None, "ignore"):
+    if environment.temperature != environment.reference and environment.bias_law not in (None, "ignore"):
         yield "environment.temperature", f"environment.temperature.{environment.bias_law}"
     yield from _set("environment", environment, ("age",))
 

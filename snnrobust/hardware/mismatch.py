@@ -15,9 +15,13 @@ import torch
 from torch import Tensor
 
 from snnrobust.hardware import randomness
+from snnrobust.hardware.layout import Layout, pack
 from snnrobust.hardware.normals import normals
 from snnrobust.hardware.profile import Profile
-from snnrobust.hardware.stages import Context, Coordinate, Stage, Z, stages_for
+from snnrobust.hardware.schema import Spatial
+from snnrobust.hardware.stages import Conditions, Context, Coordinate, Site, Stage, Z, stages_for
+from snnrobust.hardware.stages.correlation import correlate
+from snnrobust.hardware.stages.fields import basis
 from snnrobust.snn.specs import ParameterSpec
 
 
@@ -30,18 +34,21 @@ class Placement:
         specs: The network's parameters.
         stages: Stages of each parameter that has any, in order.
         coordinates: Every coordinate that the stages read, by key.
+        layout: Where the neurons lie on the chip.
     """
 
     profile: Profile
     specs: Mapping[str, ParameterSpec]
     stages: Mapping[str, tuple[Stage, ...]]
     coordinates: Mapping[str, Coordinate]
+    layout: Layout
 
     def unlisted(self) -> tuple[str, ...]:
         """Roles of the network on which the profile has no say; they stay ideal."""
         if self.profile.kind in ("ideal", "relative"):  # both say of every role whether it varies
             return ()
-        roles = {spec.role for name, spec in self.specs.items() if name not in self.stages and spec.on_chip}
+        modelled = {name for name, found in self.stages.items() if any(not isinstance(s, Conditions) for s in found)}
+        roles = {spec.role for name, spec in self.specs.items() if name not in modelled and spec.on_chip}
         return tuple(sorted(r for r in roles if r != "none" and self.profile.parameters.get(r) is None))
 
 
@@ -54,13 +61,40 @@ def place(profile: Profile, specs: Mapping[str, ParameterSpec], *, only_mismatch
         only_mismatch: Leave quantisation and faults out.
     """
     with_gain = {spec.layer for spec in specs.values() if spec.role == "gain"}
+    layout = pack(specs, profile.limits.neurons_per_core)
+    sites = _sites(profile, specs, layout)
     stages = {
-        name: stages_for(profile, name, spec, has_gain=spec.layer in with_gain, only_mismatch=only_mismatch)
-        for name, spec in specs.items()
+        name: stages_for(
+            profile, name, specs[name], site, has_gain=specs[name].layer in with_gain, only_mismatch=only_mismatch
+        )
+        for name, site in sites.items()
     }
     stages = {name: found for name, found in stages.items() if found}
+    if profile.correlation is not None:
+        stages = correlate(profile.correlation, specs, stages)
     coordinates = {c.key: c for found in stages.values() for stage in found for c in stage.coordinates()}
-    return Placement(profile, specs, stages, coordinates)
+    return Placement(profile, specs, stages, coordinates, layout)
+
+
+def _sites(profile: Profile, specs: Mapping[str, ParameterSpec], layout: Layout) -> dict[str, Site]:
+    """Where the neurons of each tensor on the chip lie; roles with the same kind of field share its basis."""
+    bases: dict[tuple[str, float | None], Tensor] = {}
+
+    def basis_of(spatial: Spatial | None) -> Tensor | None:
+        if spatial is None or not spatial.spread:
+            return None
+        kind = spatial.kernel, spatial.correlation_length
+        if kind not in bases:
+            bases[kind] = basis(layout, spatial)
+        return bases[kind]
+
+    sites = {}
+    for name, spec in specs.items():
+        if spec.on_chip and spec.role != "none":
+            entry, rows = profile.parameters.get(spec.role), layout.rows(spec)
+            of_all = basis_of(None if entry is None else entry.components.spatial)
+            sites[name] = Site(layout.cores, layout.core[rows], None if of_all is None else of_all[rows])
+    return sites
 
 
 def draw(

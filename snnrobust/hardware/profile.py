@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterator, Sequence
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, Self, get_args
 
 import yaml
 
@@ -61,6 +61,46 @@ class Profile(Document):
     def not_simulated(self) -> list[str]:
         """Places that have an effect which this version does not simulate yet, e.g. `crossbar.drift`."""
         return features.not_simulated(self)
+
+    def under(self, time: float | None = None, temperature: float | None = None, age: float | None = None) -> Self:
+        """The profile in another environment; what is not given stays.
+
+        Args:
+            time: Time since programming in s (crossbars).
+            temperature: Temperature of operation in K; the spreads stay those of `temperature_ref`, or of the
+                temperature that the profile states.
+            age: Time in use in s.
+
+        Raises:
+            ProfileError: If a value is outside its domain, or the profile has no law that says what it does.
+        """
+        given = {"time": time, "temperature": temperature, "age": age}
+        for name, value in given.items():
+            if value is not None and not (0 <= value < math.inf and (value > 0 or name != "temperature")):
+                raise ProfileError(
+                    f"{name}: {value!r} must be a finite number {'>' if name == 'temperature' else '>='} 0"
+                )
+        old = self.environment
+        new: dict[str, object] = {}
+        if time is not None:
+            if self.crossbar is None:
+                raise ProfileError(f"time: nothing in {self.name} depends on the time since programming")
+            new["time_since_programming"] = float(time)
+        if temperature is not None:
+            if old.reference is None:
+                raise ProfileError(
+                    f"temperature: {self.name} states none at which it holds (environment.temperature_ref)"
+                )
+            new |= {"temperature": float(temperature), "temperature_ref": old.reference}
+        if age is not None:
+            new["age"] = float(age)
+        if not new:
+            return self
+        evidence: dict[str, object] = {} if old.evidence or self.evidence else {"evidence": "assumption"}
+        profile = self.model_copy(update={"environment": old.model_copy(update=new | evidence)})
+        for path, message in rules.problems(profile):
+            raise ProfileError(f"{self.name}: {show(path)}: {message}")
+        return profile
 
     def numbers(self) -> Iterator[Number]:
         """Every number that the profile states, with (path, value, evidence, source, note)."""

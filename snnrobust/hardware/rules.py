@@ -14,7 +14,7 @@ import numpy as np
 
 from snnrobust.errors import unknown
 from snnrobust.hardware.evidence import numbers
-from snnrobust.hardware.schema import Document, Parameter
+from snnrobust.hardware.schema import CORRELATED, Document, Parameter
 from snnrobust.hardware.schema_base import Block, Evidence, Frozen
 from snnrobust.hardware.schema_crossbar import Crossbar, Curve
 from snnrobust.hardware.yaml_lines import Path, show
@@ -87,7 +87,7 @@ def problems(document: Document) -> Iterator[Problem]:
     yield from _faults(document)
     if document.crossbar is not None:
         yield from _crossbar(document.crossbar, document.environment.time_since_programming)
-    yield from _temperature(document)
+    yield from _environment(document)
     yield from _evidence(document)
     yield from _sources(document)
 
@@ -221,6 +221,13 @@ def _correlation(document: Document) -> Iterator[Problem]:
     path: Path = ("correlation", "matrix")
     if len(set(order)) != len(order):
         yield ("correlation", "order"), "a role appears twice"
+    for role in order:
+        entry = document.parameters.get(role)
+        if entry is not None and entry.granularity not in CORRELATED:
+            yield (
+                ("correlation", "order"),
+                f"{role} is {entry.granularity}; devices are correlated where they are {', '.join(CORRELATED)}",
+            )
     if len(rows) != len(order) or any(len(row) != len(order) for row in rows):
         yield path, f"must be {len(order)} x {len(order)}, one row and column for each role of `order`"
         return
@@ -322,10 +329,14 @@ def _curve(path: Path, curve: Curve) -> Iterator[Problem]:
             yield from _curve((*path, name), part)
 
 
-def _temperature(document: Document) -> Iterator[Problem]:
+def _environment(document: Document) -> Iterator[Problem]:
     e = document.environment
-    if None not in (e.temperature, e.temperature_ref) and e.temperature != e.temperature_ref and not e.bias_law:
+    if e.temperature is not None and e.temperature != e.reference and not e.bias_law:
         yield ("environment", "bias_law"), "needed where temperature differs from temperature_ref"
+    if e.age and e.ageing is None:
+        yield ("environment", "age"), f"{e.age:g} s has no effect without a law; give `ageing`"
+    if e.ageing is not None and e.temperature is None:
+        yield ("environment", "ageing"), "needs `temperature`, which a threshold is measured against (kT/q)"
 
 
 def _evidence(document: Document) -> Iterator[Problem]:

@@ -1,7 +1,8 @@
 """Profile schema, version 1.0: what a YAML file that describes a chip may say.
 
-The models (crossbars: schema_crossbar.py) hold structure, types and the domain of single fields; rules.py
-holds the rules that relate fields to each other (units that fit a role, evidence for every number, ...).
+The models (crossbars: schema_crossbar.py, temperature and age: schema_environment.py) hold structure, types and
+the domain of single fields; rules.py holds the rules that relate fields to each other (units that fit a role,
+evidence for every number, ...).
 All models are frozen and strict: unknown keys, non-finite numbers and numbers written as text are errors.
 
 Spreads are fractions (0.2 is 20 %, never 20), times are in s, conductances in microsiemens, temperatures
@@ -27,6 +28,7 @@ from snnrobust.hardware.schema_base import (
     Text,
 )
 from snnrobust.hardware.schema_crossbar import Crossbar
+from snnrobust.hardware.schema_environment import Environment
 
 Role = Literal[
     "weight",
@@ -82,7 +84,8 @@ class Spatial(Component):
     Attributes:
         kernel: `plane` is a x + b y with a, b ~ N(0, 1); `exponential` is a Gaussian process of covariance
             exp(-d/L), `rbf` of exp(-d^2/(2 L^2)).
-        correlation_length: L as a fraction of the die's edge (exponential and rbf only).
+        correlation_length: L as a fraction of the edge of the die, the square of the cores in use (exponential and
+            rbf only).
     """
 
     kernel: Literal["plane", "exponential", "rbf"]
@@ -218,8 +221,21 @@ class Parameters(Frozen):
         return {role: getattr(self, role) for role in type(self).model_fields if getattr(self, role) is not None}
 
 
+CORRELATED = ("per_neuron", "per_column", "per_neuron_type")
+"""Granularities at which device draws of different roles can be correlated."""
+
+
 class Correlation(Block):
-    """Correlation between the z of different roles of one neuron."""
+    """Correlation between the device z of different roles of one neuron.
+
+    For roles whose devices belong to a neuron (per_neuron, per_column; per_neuron_type: each type with the same
+    correlations). A role that the profile or a layer does not have is passed over; recurrent_weight is meant only
+    where it is listed itself.
+
+    Attributes:
+        order: The roles.
+        matrix: Symmetric, 1 on the diagonal, positive semidefinite; rows and columns in that order.
+    """
 
     order: Annotated[tuple[Role, ...], Field(strict=False, min_length=2)]
     matrix: Annotated[tuple[Numbers, ...], Field(strict=False, min_length=2)]
@@ -331,7 +347,7 @@ class Events(Block):
     background_rate: NonNegative = 0.0
 
 
-# --- calibration, environment, the whole --------------------------------------------------------------
+# --- calibration, the whole --------------------------------------------------------------
 
 
 class Residual(Block):
@@ -364,24 +380,6 @@ class Calibration(Block):
     mode: Literal["none", "core_mean", "trim", "residual"] = "none"
     residual: Residual | None = None
     trim: Trim | None = None
-
-
-class Environment(Block):
-    """Operating conditions: temperatures in K, times in s; None is not stated.
-
-    Attributes:
-        temperature: Temperature of operation.
-        temperature_ref: Temperature at which the spreads hold.
-        bias_law: How currents follow temperature.
-        time_since_programming: Time between programming and use.
-        age: Time in use.
-    """
-
-    temperature: Positive | None = None
-    temperature_ref: Positive | None = None
-    bias_law: Literal["constant_current", "ptat", "ignore"] | None = None
-    time_since_programming: NonNegative | None = None
-    age: NonNegative | None = None
 
 
 class Document(Block):

@@ -77,6 +77,28 @@ crossbar:
   programming: {model: polynomial, variable: g_rel, coefficients: [0.26348, 1.9650, -1.1731], g_max_ref: 25.0}
 """
 
+# What neurons share on a layout of cores of three, and what correlates in one neuron.
+ON_CORES = """\
+parameters:
+  weight:
+    distribution: lognormal
+    granularity: per_neuron_type
+    components:
+      die: {cv: 0.05}
+      core: {cv: 0.1}
+      spatial: {cv: 0.1, kernel: rbf, correlation_length: 0.3}
+      device: {cv: 0.2}
+  bias: {distribution: normal, granularity: per_core, components: {device: {cv: 0.2}}}
+  tau_mem:
+    distribution: lognormal
+    granularity: per_neuron
+    components: {spatial: {cv: 0.1, kernel: exponential, correlation_length: 0.3}, device: {cv: 0.2}}
+    level_dependence: {exponent: -0.3, cv_max: 0.4}
+  v_th: {distribution: lognormal, granularity: per_column, components: {core: {cv: 0.1}, device: {cv: 0.2}}}
+correlation: {order: [weight, tau_mem, v_th], matrix: [[1, 0.3, -0.4], [0.3, 1, 0.2], [-0.4, 0.2, 1]]}
+limits: {neurons_per_core: 3}
+"""
+
 
 def profile(body: str = "", kind: str = "analog_asic") -> Profile:
     """A profile from the blocks that follow its head."""

@@ -82,7 +82,8 @@ def test_all_at_once_is_one_by_one(net, x, name):
     logits = deployment.run(x.double())
     assert logits.shape == (5, 5, 3)
     for k in range(5):
-        one = net.run(deployment.export(k), x.double()).detach()
+        inputs = deployment.converted(x.double())
+        one = net.run(deployment.export(k), inputs, reads=deployment.reads([k])).detach().squeeze(0)
         assert torch.allclose(logits[k], one, rtol=0, atol=1e-12)
         assert torch.equal(deployment.run(x.double(), [k])[0].argmax(-1), one.argmax(-1))
 

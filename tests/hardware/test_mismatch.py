@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from chip_builder import EVERYTHING, placed, profile, spread
+from chip_builder import EVERYTHING, ON_CORES, placed, profile, spread
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,6 +22,7 @@ from snnrobust.snn.specs import ROLES, spec_of
 
 SHIPPED = [summary.name for summary in list_profiles()]
 CHIPS = {**{name: load_profile(name) for name in SHIPPED}, "everything": profile(EVERYTHING, kind="hybrid")}
+CHIPS["on_cores"] = profile(ON_CORES)
 LEVEL = Profile.relative(0.3)
 
 
@@ -271,7 +272,15 @@ def test_kinds_can_be_drawn_apart():
 def test_another_parameter_changes_no_other_draw(name):
     theta = tensors()
     more = theta | {"m.weight": torch.ones(3, 4), "m.bias": torch.ones(3), "m.gain": torch.ones(3)}
-    before, after = sample(CHIPS[name], theta, range(2)), sample(CHIPS[name], more, range(2))
+    placements = placed(CHIPS[name], theta), placed(CHIPS[name], more)
+    zs = [draw(p, seed=1, purpose="test", instances=range(2)) for p in placements]
+    for key, value in zs[0].items():  # new cores and places have their coordinates behind those that were there
+        assert torch.equal(value, zs[1][key][(slice(None), *map(slice, value.shape[1:]))])
+    # Another layer makes the die larger, so that neurons have other places in a field over it.
+    for z in zs:
+        for key in [key for key in z if key.endswith("/spatial")]:
+            del z[key]
+    before, after = realise(placements[0], theta, zs[0]), realise(placements[1], more, zs[1])
     assert all(torch.equal(p, after[key]) for key, p in before.items())
 
 

@@ -74,7 +74,7 @@ def test_chips_are_one_by_one(model, x, chip):
     for k in range(4):
         own = deployment.export(k)
         assert {name: p.shape for name, p in own.items()} == {name: p.shape for name, p in model.nominal().items()}
-        assert torch.equal(model.run(own, x), logits[k])
+        assert torch.equal(model.run(own, deployment.converted(x)), logits[k])
     assert torch.equal(own["norm.weight"], model.nominal()["norm.weight"])
     assert len({tuple(row.flatten().tolist()) for row in logits}) == 4
 

@@ -95,8 +95,6 @@ def test_generic_spread_follows_from_its_transistor(percent, area):
 def test_what_is_not_simulated():
     assert load_profile("pcm_ibm").not_simulated() == [
         "crossbar.ir_drop",
-        "crossbar.dac",
-        "crossbar.adc",
     ]
     assert load_profile("dynapse1").not_simulated() == ["calibration"]
     for name in NAMES:
@@ -117,6 +115,7 @@ parameters:
     granularity: per_synapse
     components:
       die: {cv: 0.1}
+      core: {cv: 0.1}
       spatial: {cv: 0.1, kernel: plane}
       device: {cv: 0.1}
       temporal: {cv: 0.1, redraw: trial}
@@ -127,6 +126,15 @@ parameters:
   bias: {distribution: lognormal, granularity: per_neuron, components: {device: {cv: 0.1}}}
   gain: {distribution: lognormal, granularity: per_column, components: {device: {cv: 0.1}}}
   v_th: {distribution: lognormal, granularity: per_die, components: {device: {cv: 0.1}}}
+  tau_adapt:
+    distribution: lognormal
+    granularity: per_core
+    components: {device: {cv: 0.1}, spatial: {cv: 0.1, kernel: rbf, correlation_length: 0.2}}
+  adaptation:
+    distribution: lognormal
+    granularity: per_neuron
+    components: {device: {cv: 0.1}, spatial: {cv: 0.1, kernel: exponential, correlation_length: 0.2}}
+correlation: {order: [bias, gain], matrix: [[1, 0.2], [0.2, 1]]}
 quantization:
   weight: {scheme: uniform, bits: 4, per: column}
   bias: {scheme: coarse_fine, coarse: 6, fine_bits: 8, ratio: 8, i_max: 2.3e-6}
@@ -141,6 +149,12 @@ limits:
   neuron_kinds: [lif]
   roles: [weight]
 faults: {dead_neuron: 0.1, dead_synapse: 0.1, stuck_lrs: 0.1, stuck_hrs: 0.1, not_converged: 0.1, clustered: true}
+environment:
+  temperature: 330
+  temperature_ref: 300
+  bias_law: ptat
+  age: 1
+  ageing: {amplitude: 0.001, exponent: 0.2}
 crossbar:
   technology: pcm
   g_min: 0
@@ -151,6 +165,9 @@ crossbar:
   read_noise: {model: constant, relative_to_w_max: 0.01}
   tile: [16, 16]
   compensation: global
+  read: clocked
+  dac: {bits: 8, bound: 1.0}
+  adc: {bits: 8, bound: 10.0}
 """
     others = {
         "differential_one_sided": ("differential_two_sided", "offset", "single_device", "n_pair, f: [1, 2]"),
@@ -162,6 +179,7 @@ crossbar:
             "model: log10_g, k: 0.1, t_read: 1.0e-6",
             "model: pcm_1f, coefficient: 0.01, exponent: 0.5, q_max: 0.2, t_read: 1.0e-6",
         ),
+        "law: ptat": ("law: constant_current",),
         "compensation: global": ("compensation: per_column",),
         "uniform, bits: 4, per: column": (
             "uniform, bits: 4, per: tensor",
@@ -173,14 +191,7 @@ crossbar:
     chips = [parse_profile(t) for t in texts]
     assert all(chip.not_simulated() == [] for chip in chips)
     assert {feature for chip in chips for _, feature in features(chip)} == SIMULATED
-    later = (
-        text.replace("plane", "rbf, correlation_length: 0.2").replace("trial", "step").replace("per_column", "per_core")
-    )
-    assert parse_profile(later).not_simulated() == [
-        "parameters.weight.components.spatial",
-        "parameters.weight.components.temporal",
-        "parameters.gain.granularity",
-    ]
+    assert parse_profile(text.replace("trial", "step")).not_simulated() == ["parameters.weight.components.temporal"]
 
 
 def test_hash_is_of_what_is_simulated_and_the_name():

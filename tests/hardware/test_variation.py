@@ -14,9 +14,11 @@ import torch
 from chip_builder import devices, placed, profile, spread
 from scipy import stats
 
+from snnrobust.hardware.layout import pack
 from snnrobust.hardware.mismatch import draw, realise
 from snnrobust.hardware.profile import Profile
-from snnrobust.hardware.stages.variation import plane_positions
+from snnrobust.hardware.stages.fields import plane
+from snnrobust.snn.specs import spec_of
 
 N = 100_000
 CVS = (0.05, 0.10, 0.20, 0.30, 0.50)
@@ -200,8 +202,10 @@ def test_die_and_plane_are_shared_by_a_role_and_devices_are_not():
     z = draw(placement, seed=1, purpose="test", instances=range(3))
     assert z["weight/spatial"].shape == (3, 2)
     common = realise(placement, theta, {key: z[key] for key in shared})
-    assert torch.equal(common["a.weight"], common["b.weight"])
-    assert torch.equal(common["a.weight"], common["b.recurrent_weight"][:, :, :4])  # inherits the weights' entry
+    assert torch.equal(common["b.weight"], common["b.recurrent_weight"][:, :, :4])  # inherits the weights' entry
+    step = common["b.weight"] - common["a.weight"]  # from one core to the next on the same plane: all neurons alike
+    assert torch.allclose(step, step[:, :1, :1].expand_as(step), atol=1e-6)
+    assert float(step.abs().min()) > 1e-3
     assert not torch.equal(z["a.weight/device"], z["b.weight/device"])
     assert not torch.equal(z["b.weight/device"], z["b.recurrent_weight/device"][:, :, :4])
 
@@ -215,7 +219,8 @@ def test_own_device_draws_of_recurrent_weights_are_uncorrelated_with_the_weights
 
 @pytest.mark.parametrize("neurons", [4, 16, 100, 250])
 def test_plane_has_unit_variance_on_average_and_is_a_plane(neurons):
-    x, y = plane_positions(neurons, torch.zeros(2, dtype=torch.float64))
+    layout = pack({"l.tau_mem": spec_of("tau_mem", (neurons,))})
+    x, y = plane(layout.x, layout.y).T
     assert float((x**2 + y**2).mean()) == pytest.approx(1)
     assert float(x.mean()) == pytest.approx(0, abs=1e-12)
     entry = "distribution: normal, granularity: per_neuron, components: {spatial: {cv: 0.1, kernel: plane}}"
@@ -420,11 +425,9 @@ def test_effects_that_are_not_simulated_are_left_out_and_listed():
             distribution: normal
             granularity: per_neuron
             components:
-              core: {cv: 0.1}
-              spatial: {cv: 0.1, kernel: rbf, correlation_length: 0.2}
               device: {cv: 0.1}
               temporal: {cv: 0.1, redraw: step}
         """
     )
     assert set(placed(chip, {"l.tau_mem": torch.ones(3)}).coordinates) == {"l.tau_mem/device"}
-    assert [line.rpartition(".")[2] for line in chip.not_simulated()] == ["core", "spatial", "temporal"]
+    assert [line.rpartition(".")[2] for line in chip.not_simulated()] == ["temporal"]

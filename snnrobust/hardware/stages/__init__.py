@@ -1,7 +1,7 @@
 """Stages: one non-ideality a file, each a differentiable function of standard normal coordinates.
 
-`stages_for` is the order in which they act on a tensor: quantise, static variation, on a crossbar the array of
-devices that hold the weights, and dead elements last, so that nothing is added to what is dead.
+`stages_for` is the order in which they act on a tensor: quantise, static variation, temperature and age, on a crossbar
+the array of devices that hold the weights, and dead elements last, so that nothing is added to what is dead.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from snnrobust.hardware.schema import Faults
 from snnrobust.hardware.stages.base import Context, Coordinate, Stage, Z
 from snnrobust.hardware.stages.bias_generator import INVERSE, PROPORTIONAL, BiasGenerator, CoarseFine
 from snnrobust.hardware.stages.crossbar import Array
+from snnrobust.hardware.stages.environment import Conditions, condition_factor, spread_factor
 from snnrobust.hardware.stages.faults import Dead
 from snnrobust.hardware.stages.per_type import PerType
 from snnrobust.hardware.stages.quantization import UniformQuantization
 from snnrobust.hardware.stages.subset_sum import SubsetSum
-from snnrobust.hardware.stages.variation import Variation
+from snnrobust.hardware.stages.variation import Site, Variation
 from snnrobust.snn.specs import WEIGHTS, ParameterSpec
 
 if TYPE_CHECKING:
@@ -26,10 +27,12 @@ __all__ = [
     "Array",
     "BiasGenerator",
     "CoarseFine",
+    "Conditions",
     "Context",
     "Coordinate",
     "Dead",
     "PerType",
+    "Site",
     "Stage",
     "SubsetSum",
     "UniformQuantization",
@@ -41,7 +44,7 @@ __all__ = [
 
 
 def stages_for(
-    profile: Profile, name: str, spec: ParameterSpec, *, has_gain: bool, only_mismatch: bool = False
+    profile: Profile, name: str, spec: ParameterSpec, site: Site, *, has_gain: bool, only_mismatch: bool = False
 ) -> tuple[Stage, ...]:
     """The stages of one parameter tensor, in order.
 
@@ -49,6 +52,7 @@ def stages_for(
         profile: The chip.
         name: The tensor's name.
         spec: Its role, shape and layer.
+        site: Where its neurons lie.
         has_gain: Whether its layer has a gain, so that a neuron can be dead.
         only_mismatch: Leave quantisation and faults out.
 
@@ -64,9 +68,13 @@ def stages_for(
     entry = profile.parameters.get(spec.role)
     if entry is not None:
         inherited = spec.role == "recurrent_weight" and profile.parameters.recurrent_weight is None
-        variation = Variation(name, "weight" if inherited else spec.role, spec, entry)
+        cooler = spread_factor(profile.environment) if entry.distribution == "lognormal" else 1.0
+        variation = Variation(name, "weight" if inherited else spec.role, spec, entry, site, cooler)
         if variation.coordinates():
             found.append(variation)
+    conditions = Conditions(condition_factor(profile.environment, spec.role))
+    if conditions.factor != 1:
+        found.append(conditions)
     if weight and profile.crossbar is not None:
         time = profile.environment.time_since_programming or 0.0
         faults = Faults() if only_mismatch else profile.faults

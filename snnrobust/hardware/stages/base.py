@@ -98,10 +98,10 @@ def device_shape(granularity: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Shape of one instance's device coordinates for weights [N, I, ...] or values [N].
 
     per_synapse: every element. per_neuron, per_column: one a neuron. per_neuron_type: one a neuron and sign of the
-    weight (excitatory, inhibitory). per_core, per_die: one (a layer is one core), without axes, because tensors of
-    different numbers of axes share it.
+    weight (excitatory, inhibitory). per_die: one, without axes, because tensors of different numbers of axes share it.
+    (per_core is one a core, and the number of cores is the layout's.)
     """
-    if granularity in ("per_core", "per_die"):
+    if granularity == "per_die":
         return ()
     if len(shape) <= 1 or granularity == "per_synapse":
         return shape

@@ -11,6 +11,10 @@ the distribution maps it to a deviation: for a relative spread theta' = base + (
 and for an absolute one theta' = theta + unit (factor - 1). base is v_leak for v_th, else 0. zeta = 0 is nominal,
 except where the distribution says otherwise: `center: mean`, and a truncation that is not symmetric about the nominal
 value, where zeta = 0 is the median. A tensor without any coordinate in z stays nominal there, too.
+
+z_c is one draw a chip (die), a core (core), a value of a field over the die (spatial, fields.py) or one draw an element
+of the granularity (device), which may be correlated with those of other roles (correlation.py). Away from T_ref, S of a
+lognormal is S T_ref / T (environment.py).
 """
 
 from __future__ import annotations
@@ -25,16 +29,33 @@ from torch import Tensor
 
 from snnrobust.hardware.randomness import upper_quantile
 from snnrobust.hardware.stages.base import Context, Coordinate, Z, aligned, by_instance, by_sign, device_shape
+from snnrobust.hardware.stages.fields import field
 from snnrobust.snn.specs import ParameterSpec
 
 if TYPE_CHECKING:
     from snnrobust.hardware.schema import Component, Parameter
+    from snnrobust.hardware.stages.correlation import Mixing
 
 Move = Callable[[Tensor | None, Tensor | None, Tensor | None], Tensor]
 """theta' from static, temporal and outlier parts of the devices."""
-STATIC = ("die", "spatial", "device")
+STATIC = ("die", "core", "spatial", "device")
 SHARED = ("per_core", "per_die")
-"""Granularities at which the whole tensor shares one device draw."""
+"""Granularities at which other tensors of the role share a device draw."""
+
+
+@dataclass(frozen=True, eq=False)
+class Site:
+    """Where the N neurons of a tensor lie.
+
+    Attributes:
+        cores: Number of the chip's cores in use.
+        core: Core of each neuron, [N].
+        basis: What makes the role's field over the neurons of its coordinates, [N, R]; None without a field.
+    """
+
+    cores: int
+    core: Tensor
+    basis: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -43,29 +64,38 @@ class Variation:
 
     Attributes:
         name: Name of the tensor.
-        role: The profile's entry it falls under: die and spatial draws are shared by all tensors of one role.
+        role: The profile's entry it falls under: die, core and spatial draws are shared by all tensors of one role.
         spec: Shape and layer of the tensor.
         entry: The profile's entry.
+        site: Where its neurons lie.
+        spread_factor: s(T) / s(T_ref) of the static components.
+        mixing: How its device draws are correlated with those of other roles; None where they are not.
     """
 
     name: str
     role: str
     spec: ParameterSpec
     entry: Parameter
+    site: Site
+    spread_factor: float = 1.0
+    mixing: Mixing | None = None
 
     def coordinates(self) -> tuple[Coordinate, ...]:
-        """die, spatial and device where their spread is not zero; temporal; two for outliers."""
+        """die, core, spatial and device where their spread is not zero; temporal; two for outliers."""
         if self.entry.distribution == "none":
             return ()
-        shape = device_shape(self.entry.granularity, self.spec.shape)
-        owner = self.role if self.entry.granularity == "per_die" else self.name
+        cores, spatial = (self.site.cores,), self.entry.components.spatial
+        shape = cores if self.entry.granularity == "per_core" else device_shape(self.entry.granularity, self.spec.shape)
+        owner = self.role if self.entry.granularity in SHARED else self.name
         found: list[Coordinate] = []
-        for component, spread in self.spreads().items():
+        for component in self.spreads():
             if component == "die":
                 found.append(Coordinate(self.role, "die", "per_die", ()))
-            elif component == "spatial":
-                found.append(Coordinate(self.role, "spatial", "plane", (2,)))
-            elif component == "device" and spread:
+            elif component == "core":
+                found.append(Coordinate(self.role, "core", "per_core", cores))
+            elif component == "spatial" and spatial is not None and self.site.basis is not None:
+                found.append(Coordinate(self.role, "spatial", spatial.kernel, self.site.basis.shape[1:]))
+            elif component == "device":
                 found.append(Coordinate(owner, "device", self.entry.granularity, shape))
         if self.temporal():
             found.append(Coordinate(self.name, "temporal", self.entry.granularity, shape, "temporal"))
@@ -87,7 +117,8 @@ class Variation:
 
         The sum bound is |sum_c s_c z_c| <= k sqrt(sum_c s_c^2) per element; the result is feasible, not Euclidean.
         Where the shared sum is so large that no value of its own could bring some element back, the shared
-        coordinates of the chip are first scaled down together.
+        coordinates of the chip are first scaled down together. Correlated devices are scaled down neuron by neuron
+        (correlation.py), and the shared sum must by itself be within the bound.
         """
         used = {c.component: c for c in self.coordinates() if c.kind == "continuous" and c.key in z}
         own = None if self.entry.granularity in SHARED else used.pop("device", None)
@@ -95,9 +126,13 @@ class Variation:
         reach = self.shares()["device"] if own is not None else 0.0
         taken = self._shared_sum(moved)
         if taken is not None:
-            factor = (k * (1 + reach) / self._peak(taken)).clamp(max=1)
+            most = k * (1 + reach) if self.mixing is None else k
+            factor = (most / self._peak(taken)).clamp(max=1)
             moved = {c.key: moved[c.key] * aligned(factor, (), len(c.shape)) for c in used.values()}
             taken = self._shared_sum(moved)
+        if self.mixing is not None:
+            shape = device_shape(self.entry.granularity, self.spec.shape)
+            return {**moved, **self.mixing.project(z, k, taken, self.shares()["device"], shape)}
         if own is None:
             return moved
         value = z[own.key].clamp(-k, k)
@@ -106,11 +141,11 @@ class Variation:
         return {**moved, own.key: value}
 
     def spreads(self) -> dict[str, float]:
-        """s of each static component that is not zero: cv or sd, or sqrt(ln(1 + cv^2)) of a lognormal."""
+        """s of each static component that is not zero, at T_ref: cv or sd, or sqrt(ln(1 + cv^2)) of a lognormal."""
         if self.entry.distribution == "none":
             return {}
         given = self.entry.components.given()
-        found = {name: self._scale(given[name]) for name in STATIC if name in given and self._simulated(name)}
+        found = {name: self._scale(given[name]) for name in STATIC if name in given}
         return {name: s for name, s in found.items() if s}
 
     def temporal(self) -> float:
@@ -131,7 +166,7 @@ class Variation:
         shared = self._shared_sum(z)
         if shared is not None:
             terms.append(shared.to(theta.dtype))
-        own = None if self.entry.granularity in SHARED else self._read("device", z, theta)
+        own = self._device(z, theta)
         if own is not None:
             terms.append(self.shares()["device"] * own)
         return sum(terms[1:], terms[0]) if terms else None
@@ -141,28 +176,37 @@ class Variation:
         value = self._read("temporal", z, theta)
         return None if value is None else self.temporal() * value
 
-    def _simulated(self, name: str) -> bool:
-        spatial = self.entry.components.spatial
-        return name != "spatial" or (spatial is not None and spatial.kernel == "plane")
+    def _device(self, z: Z, theta: Tensor) -> Tensor | None:
+        """The coordinate of each element's own device, correlated with those of other roles."""
+        if self.entry.granularity in SHARED:
+            return None
+        if self.mixing is None:
+            return self._read("device", z, theta)
+        mixed = self.mixing.mixed(z, device_shape(self.entry.granularity, self.spec.shape))
+        return None if mixed is None else mixed.to(theta.dtype)
 
     def _scale(self, component: Component) -> float:
         spread = component.spread
         return math.sqrt(math.log1p(spread**2)) if self.entry.distribution == "lognormal" else spread
 
     def _shared_sum(self, z: Z) -> Tensor | None:
-        """What die, spatial and, where the whole tensor shares it, device contribute to zeta."""
+        """What die, core, spatial and, where a core or die shares it, device contribute to zeta."""
         used = {c.component: c for c in self.coordinates() if c.key in z}
-        share, ndim = self.shares(), len(self.spec.shape)
-        terms = []
-        for name in ("die", "device") if self.entry.granularity in SHARED else ("die",):
-            if name in used:
-                terms.append(share[name] * aligned(z[used[name].key], (), ndim))
-        if "spatial" in used:
-            slope = z[used["spatial"].key]
-            x, y = plane_positions(self.spec.shape[0] if ndim else 1, slope)
-            field = slope[..., :1] * x + slope[..., 1:] * y
-            terms.append(share["spatial"] * (aligned(field, (1,), ndim) if ndim else field[..., 0]))
+        share = self.shares()
+        names = STATIC if self.entry.granularity in SHARED else STATIC[:-1]
+        terms = [share[name] * self._on_elements(used[name], z) for name in names if name in used]
         return sum(terms[1:], terms[0]) if terms else None
+
+    def _on_elements(self, c: Coordinate, z: Z) -> Tensor:
+        """A coordinate as values that broadcast against the tensor: of each neuron its core's, or its field's."""
+        value, ndim = z[c.key], len(self.spec.shape)
+        if c.component == "spatial" and self.site.basis is not None:
+            of_neuron = field(self.site.basis, value)
+        elif c.granularity == "per_core":
+            of_neuron = value[..., self.site.core]
+        else:
+            return aligned(value, c.shape, ndim)
+        return aligned(of_neuron, (1,), ndim) if ndim else of_neuron[..., 0]
 
     def _peak(self, shared: Tensor) -> Tensor:
         """The largest |sum| over the elements of each instance."""
@@ -174,7 +218,7 @@ class Variation:
         found = next((c for c in self.coordinates() if c.component == component), None)
         if found is None or found.key not in z:
             return None
-        return aligned(z[found.key], found.shape, len(self.spec.shape)).to(theta.dtype)
+        return self._on_elements(found, z).to(theta.dtype)
 
     def _negative(self, theta: Tensor) -> Tensor | None:
         """1 for inhibitory weights and 0 for the others, where these are different devices of a neuron."""
@@ -233,12 +277,12 @@ class Variation:
         return (spread**2 + self.temporal() ** 2).sqrt() if self.temporal() else spread
 
     def _total_spread(self, distance: Tensor) -> Tensor:
-        """S, which depends on the nominal value where the profile says so: cv clip((|theta| / ref)^p, ...)."""
+        """S at T, which depends on the nominal value where the profile says so: cv clip((|theta| / ref)^p, ...)."""
         spreads = self.spreads()
         total = math.sqrt(sum(s * s for s in spreads.values()))
         law = self.entry.level_dependence
         if law is None or not total:
-            return torch.full((), total, dtype=distance.dtype, device=distance.device)
+            return torch.full((), total * self.spread_factor, dtype=distance.dtype, device=distance.device)
         lognormal = self.entry.distribution == "lognormal"
         cv = math.sqrt(math.expm1(total**2)) if lognormal else total
         magnitude = distance.abs()
@@ -250,7 +294,7 @@ class Variation:
         ratio = (magnitude / reference.clamp_min(1e-30)).clamp(1e-6, 1e6)
         at_level = (cv * ratio**law.exponent).clamp(law.cv_min or 0.0, law.cv_max).clamp_min(1e-12)
         spread: Tensor = torch.log1p(at_level**2).sqrt() if lognormal else at_level
-        return spread
+        return spread * self.spread_factor
 
     def _mapped(
         self, deviation: Tensor, spread: Tensor, low: Tensor | float = -math.inf, high: Tensor | float = math.inf
@@ -281,16 +325,3 @@ class Variation:
         if size is not None and law.cv:
             factor = factor * torch.exp(math.sqrt(math.log1p(law.cv**2)) * size)
         return torch.where(chosen > upper_quantile(law.fraction), factor, torch.ones_like(factor))
-
-
-def plane_positions(neurons: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Neurons in row-major order on a square core: x and y [N], centred, with mean(x^2 + y^2) = 1.
-
-    So the field a x + b y with a, b ~ N(0, 1) has variance 1 on average over the core.
-    """
-    side = math.ceil(math.sqrt(neurons))
-    index = torch.arange(neurons, device=like.device)
-    x, y = (index % side).to(like.dtype), (index // side).to(like.dtype)
-    x, y = x - x.mean(), y - y.mean()
-    size = (x**2 + y**2).mean().sqrt().clamp_min(1e-12)
-    return x / size, y / size
