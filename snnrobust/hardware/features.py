@@ -52,6 +52,7 @@ SIMULATED = frozenset(
         "crossbar.read_noise.pcm_1f",
         "crossbar.read_noise.constant",
         "crossbar.read_noise.log10_g",
+        "crossbar.ir_drop.nodal",
         "crossbar.tile",
         "crossbar.dac",
         "crossbar.adc",

@@ -345,3 +345,22 @@ def test_cells_that_did_not_converge_have_any_conductance_and_only_written_ones_
     failed = x[x < 0.9999]
     assert stats.binomtest(len(failed), n, 0.2).pvalue > 1e-5
     assert stats.kstest(failed, "uniform").pvalue > 1e-5
+
+
+# --- wires ---------------------------------------------------------------------------------------------------
+
+
+def test_wires_take_from_what_is_far_from_the_driver_and_the_ground():
+    # One cell: the wires are in series with it, 1 / (1 / g + 2 r).
+    wires = "ir_drop: {model: nodal, r_wire: 1000.0, v_read: 0.2}"
+    bar = chip(wires + "\n  programming: {model: polynomial, variable: g_uS, coefficients: [0.0]}")
+    zero = {"l.weight/g_plus": torch.zeros(1, 1), "l.weight/g_minus": torch.zeros(1, 1)}
+    one = {"l.weight": torch.ones(1, 1)}
+    assert float(realise(placed(bar, one), one, zero)["l.weight"]) == pytest.approx(1 / (1 + 2000 * 25e-6))
+    theta = {"l.weight": torch.ones(6, 5)}
+    z = {key: torch.zeros(2, 6, 5) for key in zero}
+    found = realise(placed(bar, theta), theta, z)["l.weight"]
+    assert found.shape == (2, 6, 5)
+    assert bool((found < 1).all())
+    assert bool((found[:, :, 1:] > found[:, :, :-1]).all())  # later rows (inputs) are nearer to the ground
+    assert bool((found[:, 1:] < found[:, :-1]).all())  # later columns (neurons) are farther from the driver

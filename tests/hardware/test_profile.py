@@ -166,6 +166,7 @@ crossbar:
   tile: [16, 16]
   compensation: global
   read: clocked
+  ir_drop: {model: nodal, r_wire: 1.0, v_read: 0.2}
   dac: {bits: 8, bound: 1.0}
   adc: {bits: 8, bound: 10.0}
 """

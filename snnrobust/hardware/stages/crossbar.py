@@ -16,6 +16,7 @@ from snnrobust.hardware.crossbar.mapping import conductances, devices, relative,
 from snnrobust.hardware.crossbar.programming import at_least_zero, programmed, programming_sigma
 from snnrobust.hardware.crossbar.read_noise import read_sigma, shares
 from snnrobust.hardware.crossbar.stuck import block_shape, clustered, rates, stuck
+from snnrobust.hardware.crossbar.wires import through_wires
 from snnrobust.hardware.stages.base import Context, Coordinate, Z, by_instance, clamped
 
 if TYPE_CHECKING:
@@ -74,10 +75,11 @@ class Array:
                 self._cell(target, sigma, {part: found[device, part] for part in self._of(device)})
                 for device, target, sigma in zip(devices(self.crossbar), targets, sigmas, strict=True)
             ]
-            now = scale.low + scale.span * relative_weight([cell.now for cell in cells], self.crossbar)
+            now = scale.low + scale.span * relative_weight([self._wired(cell.now) for cell in cells], self.crossbar)
             if not moves(self.crossbar, self.time):
                 return now.reshape(*now.shape[:-2], *self.shape)
-            before = scale.low + scale.span * relative_weight([cell.programmed for cell in cells], self.crossbar)
+            first = [self._wired(cell.programmed) for cell in cells]
+            before = scale.low + scale.span * relative_weight(first, self.crossbar)
             factor = compensation(before, now, self.crossbar)
             now = now if factor is None else now * factor
             return now.reshape(*now.shape[:-2], *self.shape)
@@ -122,6 +124,13 @@ class Array:
             g, target = torch.where(where, value, g), torch.where(where, value, target)
         now = drifted(g, target, z.get("drift"), self.crossbar, self.time)
         return Cell(g, self._read(now, g, z))
+
+    def _wired(self, g: Tensor) -> Tensor:
+        """What the array multiplies by, given the resistance of its wires; its rows are inputs."""
+        drop = self.crossbar.ir_drop
+        if drop is None or drop.model != "nodal" or not drop.r_wire:
+            return g
+        return through_wires(g.clamp_min(0).mT, r_wire=drop.r_wire, tile=self.crossbar.tile).mT
 
     def _read(self, now: Tensor, before: Tensor, z: Mapping[str, Tensor | None]) -> Tensor:
         part = shares(self.crossbar, self.time)
