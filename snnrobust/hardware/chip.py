@@ -5,16 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, get_args
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, get_args
 
 import torch
 from torch import Tensor
 
-from snnrobust.errors import ConfigError, ProfileError, ShapeError, unknown
+from snnrobust.errors import ConfigError, MeasurementError, ProfileError, ShapeError, unknown
 from snnrobust.hardware.mismatch import Placement, draw, place, realise, warn_of_zeros
 from snnrobust.hardware.profile import Profile
 from snnrobust.hardware.randomness import Purpose
 from snnrobust.snn.specs import ROLES, WEIGHTS, ParameterSpec, spec_of
+
+if TYPE_CHECKING:
+    from snnrobust.hardware.measurement import ConditionedChip, Measurements
 
 PURPOSES = get_args(Purpose)
 REFERENCE_ROLES = ("v_th", "v_leak", "v_reset", "gain")
@@ -141,9 +145,13 @@ class Deployment:
     def parameters(self, block: Sequence[int] | None = None, *, trial: int = 0) -> dict[str, Tensor]:
         """Parameters of the chips in a block (all by default); tensors the profile changes have an instance axis."""
         chips = self._chips(block)
-        z = draw(self.placement, seed=self.seed, purpose=self.purpose, instances=chips, trial=trial)
+        z = self.coordinates(chips, trial)
         with torch.no_grad():
             return realise(self.placement, {name: p.detach() for name, p in self.net.nominal().items()}, z)
+
+    def coordinates(self, chips: Sequence[int], trial: int = 0) -> dict[str, Tensor]:
+        """Coordinates z of chips in a trial, [K, *shape] by key."""
+        return draw(self.placement, seed=self.seed, purpose=self.purpose, instances=chips, trial=trial)
 
     def run(
         self, x: Tensor, block: Sequence[int] | None = None, *, lengths: Tensor | None = None, trial: int = 0
@@ -239,6 +247,27 @@ class Chip:
         if inert:
             notes.append(f"relative spread has no effect on zeros: {', '.join(inert)}")
         return Deployment(net, placement, instances, seed, purpose, tuple(notes))
+
+    def condition(
+        self, measured: str | Path | Measurements, *, nominal: Mapping[str, float] | None = None
+    ) -> ConditionedChip:
+        """The one chip of this profile on which these values were measured.
+
+        What was measured stays as it is, within the read-out noise that repetitions show; the rest is drawn given that.
+
+        Args:
+            measured: A CSV file (columns: `snnrobust.hardware.measurement.table`), or what was read from one.
+            nominal: What values should be, by parameter, where the file has no column `nominal`.
+
+        Raises:
+            MeasurementError: If the file cannot be read, with one line for every error, or is about several chips.
+        """
+        from snnrobust.hardware.measurement import ConditionedChip, read_measurements
+
+        found = read_measurements(measured) if isinstance(measured, str | Path) else measured
+        if len(found.chips()) > 1:
+            raise MeasurementError(f"{found.file}: is about chips {', '.join(found.chips())}; needed: one chip")
+        return ConditionedChip(self.profile, found, dict(nominal or {}))
 
 
 def without_gain(profile: Profile, specs: Mapping[str, ParameterSpec]) -> list[str]:
