@@ -13,8 +13,8 @@ slopes, the cores' means (after the plane) and the chips' means give a mean squa
 g and h follow from the numbers of devices. Equating them is the method of moments (Searle, Casella and McCulloch,
 Variance Components, 1992, unweighted means). So each variance is a linear combination of independent mean squares, and
 its interval is the modified large-sample one (Graybill and Wang, J. Am. Stat. Assoc. 75:869, 1980; with coefficients of
-both signs Ting et al., J. Stat. Comput. Simul. 35:135, 1990, here without cross terms), which is the chi-square interval
-where the combination has one term.
+both signs Ting et al., J. Stat. Comput. Simul. 35:135, 1990, here without cross terms), which is the chi-square
+interval where the combination has one term.
 """
 
 from __future__ import annotations

@@ -44,9 +44,8 @@ def standardised(
     key = single.coordinates()[0].key
     known = dict(siblings or {})
     if entry.mode == "relative":
-        law = entry.level_dependence
-        theta = torch.full((len(deviation),), 1.0 if law is None else law.reference, dtype=torch.float64)
-        known, target = {}, theta * torch.from_numpy(deviation)
+        theta = torch.ones(len(deviation), dtype=torch.float64)
+        known, target = {}, torch.from_numpy(deviation)
     else:
         theta = torch.zeros(len(deviation), dtype=torch.float64) if theta is None else theta.double()
         one = torch.ones_like(theta)
@@ -62,10 +61,15 @@ def standardised(
 
 
 def _single(entry: Parameter, total: float) -> Parameter:
-    """The same spread with all of its static part in one draw a device."""
+    """The same spread, at its reference level, with all of its static part in one draw a device."""
+    law = entry.level_dependence
     if entry.mode == "absolute":
         device = Component(sd=total)
     else:
-        device = Component(cv=math.sqrt(math.expm1(total**2)) if entry.distribution == "lognormal" else total)
+        cv = math.sqrt(math.expm1(total**2)) if entry.distribution == "lognormal" else total
+        if law is not None:
+            cv = min(max(cv, law.cv_min or 0.0), math.inf if law.cv_max is None else law.cv_max)
+        device = Component(cv=cv)
     components = Components(device=device, temporal=entry.components.temporal)
-    return entry.model_copy(update={"granularity": "per_neuron", "components": components, "outliers": None})
+    changes = {"granularity": "per_neuron", "components": components, "level_dependence": None, "outliers": None}
+    return entry.model_copy(update=changes)

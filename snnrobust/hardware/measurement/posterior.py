@@ -5,7 +5,8 @@ Let z ~ N(0, I) hold all coordinates and let m = H z + e, e ~ N(0, R), be M meas
     E[z | m] = H^T C^-1 m,    cov[z | m] = I - H^T C^-1 H,    C = H H^T + R
 
 and, for a draw z and a draw e, z + H^T C^-1 (m - H z - e) has exactly that distribution (Matheron's rule; Journel and
-Huijbregts, Mining Geostatistics, 1978). So the draw of chip n stays the draw of chip n: what was not measured keeps its coordinates, but for what is shared.
+Huijbregts, Mining Geostatistics, 1978). So the draw of chip n stays the draw of chip n: what was not measured keeps its
+coordinates, but for what is shared.
 
 H = [A B] has dense columns A for the coordinates that many devices share (die, core, plane) and sparse ones B for the
 devices' own. D = B B^T + R is diagonal or nearly so, and C^-1 follows from the small matrix I + A^T D^-1 A (Woodbury).
