@@ -10,12 +10,11 @@ import torch
 from chip_builder import profile
 
 from snnrobust.errors import MeasurementError
-from snnrobust.hardware.chip import Chip
+from snnrobust.hardware.chip import Chip, Model
 from snnrobust.hardware.measurement.inverse import FARTHEST, standardised
 from snnrobust.hardware.measurement.observations import variation_of
 from snnrobust.hardware.measurement.table import Device, Measurements, Row, read_measurements
 from snnrobust.hardware.mismatch import draw, place, realise
-from snnrobust.hardware.stages.variation import plane_positions
 from snnrobust.snn import Network
 from snnrobust.training.data import to_batch
 
@@ -42,6 +41,13 @@ def net():
     return Network.recurrent(4, 9, 3, dt=1e-3)
 
 
+@pytest.fixture
+def core():
+    """Nine neurons, alone on the chip, with a time constant each."""
+    name = "layer0.tau_mem"
+    return Model(lambda params, x: x[0], {name: torch.full((9,), 0.02)}, {name: "tau_mem"})
+
+
 def row(parameter, neuron, value, layer="layer0", **fields):
     device = {name: fields.pop(name) for name in ("core", "type", "synapse") if name in fields}
     return Row(2, Device("a", device.pop("core", 0), neuron, layer, **device), parameter, value, **fields)
@@ -62,9 +68,10 @@ def dense(factors, noise):
     """Mean and covariance of (die, a, b, device_0 .. device_8) of tau_mem, written out with full matrices."""
     s = np.sqrt(np.log1p(np.array([0.1, 0.15, 0.2]) ** 2))
     total = math.sqrt((s**2).sum())
-    x, y = plane_positions(9, torch.zeros((), dtype=torch.float64))
+    x, y = np.arange(9) % 3 - 1, np.arange(9) // 3 - 1
+    size = math.sqrt((x**2 + y**2).mean())
     H = np.zeros((9, 12))
-    H[:, 0], H[:, 1], H[:, 2] = s[0], s[1] * x.numpy(), s[1] * y.numpy()
+    H[:, 0], H[:, 1], H[:, 2] = s[0], s[1] * x / size, s[1] * y / size
     H[:, 3:] = s[2] * np.eye(9)
     H = H[list(MEASURED)] / total
     m = np.log(factors) / total
@@ -77,13 +84,13 @@ KEYS = ("tau_mem/die", "tau_mem/spatial", "layer0.tau_mem/device")
 
 
 @pytest.mark.parametrize("spread", [0.0, 0.02])
-def test_moments_are_those_of_the_dense_gaussian(net, spread):
+def test_moments_are_those_of_the_dense_gaussian(core, spread):
     rows = [
         row("tau_mem", n, f * math.exp(e), trial=str(e))
         for n, f in zip(MEASURED, FACTORS, strict=True)
         for e in ((0.0,) if not spread else (-spread, spread))
     ]
-    posterior = condition(net, profile(SHARED), *rows).observations.posterior
+    posterior = condition(core, profile(SHARED), *rows).observations.posterior
     s = np.log1p(np.array([0.1, 0.15, 0.2]) ** 2)
     noise = 2 * spread**2 / s.sum() / 2  # variance of one reading with one degree of freedom each, of a mean of two
     mean, covariance = dense(FACTORS, noise)
@@ -94,10 +101,10 @@ def test_moments_are_those_of_the_dense_gaussian(net, spread):
     assert np.allclose(posterior.covariance(KEYS[2]), covariance[3:, 3:], atol=1e-6)
 
 
-def test_draws_have_these_moments(net):
+def test_draws_have_these_moments(core):
     rows = [row("tau_mem", n, f, trial="1") for n, f in zip(MEASURED, FACTORS, strict=True)]
     chips = 4000
-    deployment = condition(net, profile(SHARED), *rows, instances=chips)
+    deployment = condition(core, profile(SHARED), *rows, instances=chips)
     z = deployment.coordinates(range(chips))
     drawn = np.concatenate([z[key].reshape(chips, -1).double().numpy() for key in KEYS], 1)
     mean, covariance = dense(FACTORS, 0.0)
