@@ -30,6 +30,10 @@ class ShapeError(SnnRobustError):
     """A tensor whose shape does not fit; the message gives both shapes."""
 
 
+class MeasurementError(SnnRobustError):
+    """A file of measurements that is missing, malformed or says too little."""
+
+
 class ConfigError(SnnRobustError):
     """An argument outside its domain."""
 

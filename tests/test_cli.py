@@ -32,6 +32,7 @@ COMMANDS = [
     ("profiles", "list"),
     ("profiles", "show"),
     ("profiles", "validate"),
+    ("profiles", "fit"),
     ("tasks",),
     ("tasks", "list"),
     ("tasks", "show"),

@@ -80,9 +80,13 @@ def command(*words: str) -> str:
         (command("--help"), {"torch", "numba", "norse"}),
         (command("profiles", "list"), {"torch", "numba", "norse"}),
         (command("profiles", "show", "dynapse1"), {"torch", "numba", "norse"}),
+        (
+            "from snnrobust.hardware.measurement import fit_measurements, read_measurements, report, to_profile",
+            {"torch", "numba", "norse"},
+        ),
         ("import snnrobust; snnrobust.Network; snnrobust.Chip; snnrobust.train", {"norse"}),
     ],
-    ids=["import", "help", "profiles list", "profiles show", "torch without norse"],
+    ids=["import", "help", "profiles list", "profiles show", "profiles fit", "torch without norse"],
 )
 def test_what_is_light_stays_light(code, heavy):
     modules = loaded(code)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import get_args
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
 
 import torch
 from torch import Tensor
 
-from snnrobust.errors import ConfigError, ProfileError, unknown
+from snnrobust.errors import ConfigError, MeasurementError, ProfileError, unknown
 from snnrobust.hardware.crossbar.periphery import sums_on_data
 from snnrobust.hardware.deployment import Deployment, layer_weights
 from snnrobust.hardware.limits import exceeded, remarks
@@ -18,6 +19,9 @@ from snnrobust.hardware.model import Deployable, KnowsLayers, Readable
 from snnrobust.hardware.profile import Profile
 from snnrobust.hardware.randomness import Purpose
 from snnrobust.snn.specs import ParameterSpec
+
+if TYPE_CHECKING:
+    from snnrobust.hardware.measurement import ConditionedChip, Measurements
 
 PURPOSES = get_args(Purpose)
 
@@ -102,6 +106,27 @@ class Chip:
             notes.append("noise and converters of single reads are not simulated for a model of one's own")
         found = Deployment(net, placement, instances, seed, purpose, tuple(notes), limits == "enforce" and only is None)
         return calibrated(replace(found, periphery=only is None), calibration_data)
+
+    def condition(
+        self, measured: str | Path | Measurements, *, nominal: Mapping[str, float] | None = None
+    ) -> ConditionedChip:
+        """The one chip of this profile on which these values were measured.
+
+        What was measured stays as it is, within the read-out noise that repetitions show; the rest is drawn given that.
+
+        Args:
+            measured: A CSV file (columns: `snnrobust.hardware.measurement.table`), or what was read from one.
+            nominal: What values should be, by parameter, where the file has no column `nominal`.
+
+        Raises:
+            MeasurementError: If the file cannot be read, with one line for every error, or is about several chips.
+        """
+        from snnrobust.hardware.measurement import ConditionedChip, read_measurements
+
+        found = read_measurements(measured) if isinstance(measured, str | Path) else measured
+        if len(found.chips()) > 1:
+            raise MeasurementError(f"{found.file}: is about chips {', '.join(found.chips())}; needed: one chip")
+        return ConditionedChip(self.profile, found, dict(nominal or {}))
 
     def _limits(self, net: Deployable) -> tuple[list[str], list[str]]:
         """What does not fit, and what there is to know of what does."""

@@ -63,9 +63,13 @@ class Deployment:
     def parameters(self, block: Sequence[int] | None = None, *, trial: int = 0, part: int = 0) -> dict[str, Tensor]:
         """Parameters of the chips in a block (all by default); tensors the profile changes have an instance axis."""
         chips = self._chips(block)
-        z = draw(self.placement, seed=self.seed, purpose=self.purpose, instances=chips, trial=trial, part=part)
+        z = self.coordinates(chips, trial, part)
         with torch.no_grad():
             return realise(self.placement, self._nominal(), z)
+
+    def coordinates(self, chips: Sequence[int], trial: int = 0, part: int = 0) -> dict[str, Tensor]:
+        """Coordinates z of chips in a part of a trial, [K, *shape] by key: all that a deployment draws."""
+        return draw(self.placement, seed=self.seed, purpose=self.purpose, instances=chips, trial=trial, part=part)
 
     def run(
         self,

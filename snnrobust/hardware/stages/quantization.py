@@ -34,10 +34,15 @@ class UniformQuantization:
 
     def apply(self, theta: Tensor, z: Z, context: Context) -> Tensor:
         """The stored value."""
+        codes, step = self.codes(theta, context)
+        return straight_through(theta, codes * step)
+
+    def codes(self, theta: Tensor, context: Context) -> tuple[Tensor, Tensor]:
+        """The stored whole numbers and the value of one step, which broadcasts against them."""
         top = largest(theta, context.spec.shape, per_column=self.per == "column")
         steps = max(2 ** (self.bits - 1) - 1, 1) if self.signed else 2**self.bits - 1
         step = torch.where(top > 0, top / steps, torch.ones_like(top))
-        return straight_through(theta, torch.round(theta.detach() / step) * step)
+        return torch.round(theta.detach() / step), step
 
     def project(self, z: Z, k: float) -> dict[str, Tensor]:
         """Nothing to project."""
