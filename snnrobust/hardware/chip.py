@@ -14,7 +14,7 @@ from snnrobust.errors import ConfigError, MeasurementError, ProfileError, unknow
 from snnrobust.hardware.crossbar.periphery import sums_on_data
 from snnrobust.hardware.deployment import Deployment, layer_weights
 from snnrobust.hardware.limits import exceeded, remarks
-from snnrobust.hardware.mismatch import place, warn_of_zeros
+from snnrobust.hardware.mismatch import place, stored, warn_of_zeros
 from snnrobust.hardware.model import Deployable, KnowsLayers, Readable
 from snnrobust.hardware.profile import Profile
 from snnrobust.hardware.randomness import Purpose
@@ -104,8 +104,13 @@ class Chip:
             notes.append(f"relative spread has no effect on zeros: {', '.join(inert)}")
         if self.profile.crossbar is not None and not isinstance(net, Readable):
             notes.append("noise and converters of single reads are not simulated for a model of one's own")
-        found = Deployment(net, placement, instances, seed, purpose, tuple(notes), limits == "enforce" and only is None)
-        return calibrated(replace(found, periphery=only is None), calibration_data)
+        theta = {name: p.detach().clone() for name, p in net.nominal().items()}
+        with torch.no_grad():
+            found = Deployment(
+                net, theta, stored(placement, theta), placement, instances, seed, purpose, tuple(notes),
+                enforced=limits == "enforce" and only is None, periphery=only is None,
+            )  # fmt: skip
+        return calibrated(found, calibration_data)
 
     def condition(
         self, measured: str | Path | Measurements, *, nominal: Mapping[str, float] | None = None
@@ -148,7 +153,7 @@ def calibrated(deployment: Deployment, x: Tensor | None) -> Deployment:
     if x is None or crossbar is None or not isinstance(net, Readable) or not deployment.periphery:
         return deployment
     with torch.no_grad():
-        params = {name: p.detach() for name, p in net.nominal().items()}
+        params = deployment.theta
         rows = None if crossbar.tile is None else crossbar.tile[0]
         ranges = sums_on_data(x, net.spikes(params, x), layer_weights(net, params), rows) if crossbar.adc else {}
     return replace(deployment, ranges=ranges, largest_input=float(x.abs().max()))

@@ -28,6 +28,8 @@ class Deployment:
 
     Attributes:
         net: The network.
+        theta: Its parameters when it was put on the chips.
+        stored: What every chip stores of them (`mismatch.stored`).
         placement: Its parameters on the profile.
         instances: Number of chips K.
         seed: Seed of the draws.
@@ -40,6 +42,8 @@ class Deployment:
     """
 
     net: Deployable
+    theta: Mapping[str, Tensor]
+    stored: Mapping[str, Tensor]
     placement: Placement
     instances: int
     seed: int
@@ -65,7 +69,7 @@ class Deployment:
         chips = self._chips(block)
         z = self.coordinates(chips, trial, part)
         with torch.no_grad():
-            return realise(self.placement, self._nominal(), z)
+            return realise(self.placement, self.theta, z, stored=self.stored)
 
     def coordinates(self, chips: Sequence[int], trial: int = 0, part: int = 0) -> dict[str, Tensor]:
         """Coordinates z of chips in a part of a trial, [K, *shape] by key: all that a deployment draws."""
@@ -119,7 +123,7 @@ class Deployment:
         if not self.periphery:
             crossbar = crossbar.model_copy(update={"adc": None})
         found = {}
-        for layer, own in layer_weights(self.net, self._nominal()).items():
+        for layer, own in layer_weights(self.net, self.theta).items():
             keys = tuple(self._read_key(layer, chip, trial) for chip in block)
             reads = reads_of(
                 [w for role, w in own.items() if role in WEIGHTS],
@@ -151,9 +155,6 @@ class Deployment:
         nominal = self.net.parameter_specs()
         found = self.parameters([instance], trial=trial)
         return {name: p[0] if p.ndim > len(nominal[name].shape) else p for name, p in found.items()}
-
-    def _nominal(self) -> dict[str, Tensor]:
-        return {name: p.detach() for name, p in self.net.nominal().items()}
 
     def _read_key(self, layer: str, chip: int, trial: int) -> int:
         return randomness.key(self.seed, self.purpose, layer, "read", "per_read", chip, trial) % 2**64

@@ -87,7 +87,7 @@ def _codes(deployment: Deployment) -> tuple[dict[str, NDArray[np.generic]], dict
     """Codes and steps of every tensor that a stage stores as whole numbers; these stages come first."""
     codes: dict[str, NDArray[np.generic]] = {}
     steps: dict[str, NDArray[np.generic]] = {}
-    nominal = {name: p.detach() for name, p in deployment.net.nominal().items()}
+    nominal = deployment.theta
     for name, stages in deployment.placement.stages.items():
         store = getattr(stages[0], "codes", None)
         if store is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -142,7 +142,24 @@ def draw(
     return z
 
 
-def realise(placement: Placement, theta: Mapping[str, Tensor], z: Z) -> dict[str, Tensor]:
+def stored(placement: Placement, theta: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What a chip stores of each parameter: theta after the first stages, those that are the same on every chip."""
+    return realise(placement, theta, {}, until=first_random)
+
+
+def first_random(stages: tuple[Stage, ...]) -> int:
+    """Which of a parameter's stages is the first with coordinates."""
+    return next((n for n, stage in enumerate(stages) if stage.coordinates()), len(stages))
+
+
+def realise(
+    placement: Placement,
+    theta: Mapping[str, Tensor],
+    z: Z,
+    *,
+    stored: Mapping[str, Tensor] | None = None,
+    until: Callable[[tuple[Stage, ...]], int] = len,
+) -> dict[str, Tensor]:
     """The parameters of the devices z: differentiable in theta and z, with finite gradients.
 
     Args:
@@ -150,6 +167,8 @@ def realise(placement: Placement, theta: Mapping[str, Tensor], z: Z) -> dict[str
         theta: Nominal parameters by name.
         z: Coordinates by key, all with or all without an instance axis; absent ones count as 0, and a stage without
             any of its coordinates does nothing.
+        stored: What `stored` gives for theta, if it is at hand: it is the same for all z.
+        until: After how many of a parameter's stages to stop.
 
     Returns:
         Parameters by name; those that a stage changes have the instance axis of z, the others are theta's own.
@@ -162,8 +181,9 @@ def realise(placement: Placement, theta: Mapping[str, Tensor], z: Z) -> dict[str
     for name, stages in placement.stages.items():
         spec = placement.specs[name]
         context = Context(spec, layers.get(spec.layer, {}))
-        value = theta[name]
-        for stage in stages:
+        done = 0 if stored is None else first_random(stages)
+        value = theta[name] if stored is None else stored[name]
+        for stage in stages[done : until(stages)]:
             value = stage.apply(value, z, context)
         result[name] = value
     return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import warnings
 
 import numpy as np
@@ -44,7 +45,7 @@ def test_ideal_is_the_nominal_network_bit_for_bit(net, x):
     found = deployment.parameters()
     for name, p in net.nominal().items():
         assert found[name].shape == p.shape  # no instance axis
-        assert found[name].data_ptr() == p.data_ptr()  # the network's own memory
+        assert torch.equal(found[name], p)
     nominal = net.nominal()
     assert all(p is nominal[name] for name, p in realise(deployment.placement, nominal, {}).items())
     logits = deployment.run(x)
@@ -259,3 +260,80 @@ def test_fan_in_of_sparse_connections():
         "layer0: fan-in 8 of at most 7",
         "readout: fan-in 20 of at most 7",
     ]
+
+
+# --- crossbars at every read -----------------------------------------------------------------------------------
+
+
+def crossbar_chip(blocks: str):
+    return profile(
+        "crossbar:\n  technology: any\n  g_min: 0.0\n  g_max: 25.0\n  mapping: {scheme: differential_one_sided}\n"
+        + textwrap.indent(textwrap.dedent(blocks), "  "),
+        "crossbar",
+    )
+
+
+def test_what_is_on_a_chip_does_not_change_with_the_network(net, x):
+    deployment = Chip(CHIPS["everything"]).deploy(net, 2)
+    before = deployment.run(x)
+    with torch.no_grad():
+        for p in net.parameters():
+            p.mul_(1.5)
+    assert torch.equal(deployment.run(x), before)
+
+
+def test_a_fine_converter_changes_little_and_a_coarse_one_much(net, x):
+    nominal = net.run(net.nominal(), x).detach()
+    errors = {}
+    for bits in (3, 8, 16):
+        chip = crossbar_chip(f"adc: {{bits: {bits}, bound: 10.0}}\ntile: [2, 64]")
+        errors[bits] = float((Chip(chip).deploy(net, 1).run(x)[0] - nominal).abs().mean())
+    assert errors[16] < errors[8] < errors[3]
+    plain = Chip(crossbar_chip("adc: {bits: 3, bound: 10.0}")).deploy(net, 1, only="mismatch")
+    assert torch.equal(plain.run(x)[0], nominal)
+
+
+def test_ranges_of_converters_from_data(net, x):
+    chip = Chip(crossbar_chip("adc: {bits: 8, bound: 100.0}\ndac: {bits: 8, bound: 1.0}\ntile: [2, 64]"))
+    deployment = chip.deploy(net, 1, calibration_data=x)
+    w, spikes = net.nominal()["layer0.weight"], net.spikes(net.nominal(), x)
+    sums = [(x[..., i : i + 2] @ w[:, i : i + 2].T).abs().amax((0, 1)) for i in range(0, w.shape[1], 2)]
+    assert set(deployment.ranges) == {*spikes, "readout"}
+    if "layer0.recurrent_weight" not in net.nominal():
+        assert torch.allclose(deployment.ranges["layer0"], torch.stack(sums).amax(0))
+    assert deployment.largest_input == float(x.abs().max())
+    nominal = net.run(net.nominal(), x).detach()
+    wide = chip.deploy(net, 1).run(x)[0]
+    assert float((deployment.run(x)[0] - nominal).abs().mean()) < float((wide - nominal).abs().mean())
+
+
+def test_noise_of_reads_is_new_in_every_trial_and_the_same_in_any_batch(net, x):
+    chip = crossbar_chip(
+        """
+        programming: {model: polynomial, variable: g_uS, coefficients: [0.1]}
+        read_noise: {model: pcm_1f, coefficient: 0.3, exponent: 0.0, q_max: 1.0, t_read: 250.0e-9, mode: aihwkit}
+        """
+    )
+    deployment = Chip(chip).deploy(net, 3)
+    both = deployment.run(x)
+    assert not torch.equal(both, deployment.run(x, trial=1))
+    assert len({tuple(row.flatten().tolist()) for row in both}) == 3
+    for k in range(3):
+        assert torch.equal(deployment.run(x, [k])[0], both[k])
+    parts = [deployment.run(x[:, i : i + 2], first_sample=i) for i in range(0, x.shape[1], 2)]
+    assert torch.equal(torch.cat(parts, 1), both)
+
+
+def test_a_pass_goes_in_parts_where_noise_is_slow(net, x):
+    deployment = Chip(CHIPS["pcm_ibm"]).deploy(net, 2)
+    assert deployment.parts > 1
+    assert Chip(CHIPS["dynapse1"]).deploy(net, 2).parts == 1
+    assert not torch.equal(deployment.run(x), deployment.run(x, part=1))
+
+
+def test_time_is_that_of_the_deployment(net, x):
+    chip = Chip(CHIPS["pcm_ibm"])
+    assert torch.equal(chip.deploy(net, 2, time=3600.0).run(x), chip.deploy(net, 2).run(x))
+    assert not torch.equal(chip.deploy(net, 2, time=86400.0).run(x), chip.deploy(net, 2).run(x))
+    with pytest.raises(ProfileError, match="temperature"):
+        chip.deploy(net, 2, temperature=330.0)

@@ -30,22 +30,23 @@ def rates(faults: Faults) -> tuple[float, float, float]:
     return faults.stuck_lrs, faults.stuck_hrs, faults.not_converged
 
 
-def stuck(selector: Tensor, own: Tensor | None, target: Tensor, faults: Faults, crossbar: Crossbar) -> Stuck:
+def stuck(selector: Tensor, target: Tensor, faults: Faults, crossbar: Crossbar) -> Stuck:
     """The cells whose standard normal `selector` lies in its upper tail, of the probability of each fault.
 
     A cell stuck at low resistance has g_max, one at high resistance g_min. One that did not converge has any
-    conductance from g_min to g_max with the same probability, Phi(own), which is an assumption; only devices with a
-    target above g_min are written, so only they can fail to converge.
+    conductance from g_min to g_max with the same probability, which is an assumption: where in its interval the
+    selector lies says which. Only devices with a target above g_min are written, so only they can fail to converge.
     """
     low, high, missed = rates(faults)
     ends = [upper_quantile(p) for p in (low, low + high, min(1.0, low + high + missed))]
     at_low, at_high = selector > ends[0], (selector > ends[1]) & (selector <= ends[0])
     value = torch.where(at_low, crossbar.g_max, crossbar.g_min).to(target.dtype)
     where = at_low | at_high
-    if own is not None and missed:
+    if missed:
         lost = (selector > ends[2]) & (selector <= ends[1]) & (target > crossbar.g_min)
-        anywhere = crossbar.g_min + (crossbar.g_max - crossbar.g_min) * torch.special.ndtr(own.to(target.dtype))
-        where, value = where | lost, torch.where(lost, anywhere, value)
+        share = (torch.special.ndtr(-selector[lost].double()) - (low + high)) / missed
+        where, value = where | lost, value.clone()
+        value[lost] = (crossbar.g_min + (crossbar.g_max - crossbar.g_min) * share).to(value.dtype)
     return Stuck(where, value)
 
 

@@ -98,8 +98,6 @@ class Array:
             parts["programming"] = (device, "continuous")
         if any(rates(self.faults)):
             parts["fault"] = (f"{device}.fault", "fixed")
-        if self.faults.not_converged:
-            parts["unconverged"] = (f"{device}.unconverged", "fixed")
         if drift is not None and moves(self.crossbar, self.time):
             parts["drift"] = (f"{device}.drift", "continuous")
         if self.crossbar.read_noise is not None and self.crossbar.read_noise.model != "none":
@@ -120,7 +118,7 @@ class Array:
         if selector is not None:
             block = z.get("cluster")
             chosen = selector if block is None else clustered(selector, block)
-            where, value = stuck(chosen, z.get("unconverged"), target, self.faults, self.crossbar)
+            where, value = stuck(chosen, target, self.faults, self.crossbar)
             g, target = torch.where(where, value, g), torch.where(where, value, target)
         now = drifted(g, target, z.get("drift"), self.crossbar, self.time)
         return Cell(g, self._read(now, g, z))
