@@ -26,7 +26,7 @@ from snnrobust.hardware.schema import Component, Components, Document, Parameter
 from snnrobust.hardware.yaml_lines import FLOAT, MAX_BYTES, read, short, show
 
 # Fields that explain a profile and change nothing in the simulation.
-_EXPLANATIONS = frozenset({"description", "sources", "evidence", "source", "note"})
+EXPLANATIONS = frozenset({"description", "process", "sources", "evidence", "source", "note", "a_vt"})
 
 
 class Profile(Document):
@@ -36,8 +36,8 @@ class Profile(Document):
     def hash(self) -> str:
         """SHA-256 (hex) of all that the simulation depends on, and the name.
 
-        Descriptions, notes, sources and evidence do not enter, nor the order of keys, nor whether a default
-        is written out.
+        Descriptions, notes, sources, evidence, process and a_vt do not enter, nor the order of keys, nor
+        whether a default is written out.
         """
         content = _canonical(self.model_dump())
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -219,7 +219,7 @@ def _level_name(level: float, roles: Sequence[str], distribution: str) -> str:
 
 def _canonical(value: object) -> object:
     if isinstance(value, dict):
-        kept = ((key, item) for key, item in value.items() if key not in _EXPLANATIONS and item is not None)
+        kept = ((key, item) for key, item in value.items() if key not in EXPLANATIONS and item is not None)
         return {key: _canonical(item) for key, item in kept}
     return [_canonical(item) for item in value] if isinstance(value, tuple) else value
 
