@@ -58,11 +58,13 @@ def sample(chip: Profile, theta: dict[str, torch.Tensor], instances, **more) -> 
 def test_without_coordinates_only_quantisation_remains(name):
     theta = tensors()
     found = realise(placed(CHIPS[name], theta), theta, {})
-    quantised = {"l.weight", "l.recurrent_weight"} if name == "everything" else set()
+    stored = CHIPS[name].quantization.weight
+    quantised = {"l.weight", "l.recurrent_weight"} if stored.scheme == "uniform" else set()
     for key, p in theta.items():
         assert (found[key] is p) == (key not in quantised)
     for key in quantised:
-        step = theta[key].abs().amax(1, keepdim=True) / 7
+        top = theta[key].abs().amax(1, keepdim=True) if stored.per == "column" else theta[key].abs().max()
+        step = top / {"everything": 7, "brainscales2": 63, "rolls": 3}[name]
         assert torch.equal(found[key], torch.round(theta[key] / step) * step)
 
 
@@ -76,10 +78,10 @@ def test_zero_is_the_identity_on_ideal_and_relative_profiles(chip):
         assert torch.equal(found[key], p.expand_as(found[key]))
 
 
-@pytest.mark.parametrize("name", [name for name in SHIPPED if name not in ("ideal", "pcm_ibm")])
+@pytest.mark.parametrize("name", [n for n in SHIPPED if CHIPS[n].kind == "analog_asic"])
 def test_zero_is_nominal_on_every_shipped_chip(name):
     theta = tensors()
-    placement = placed(CHIPS[name], theta)
+    placement = placed(CHIPS[name], theta, only_mismatch=True)
     z = {key: torch.zeros(c.shape) for key, c in placement.coordinates.items()}
     for key, p in realise(placement, theta, z).items():
         assert torch.equal(p, theta[key])
@@ -341,7 +343,7 @@ def holds_a_statistic(p: torch.Tensor) -> torch.Tensor:
 def test_derivatives_are_right(name, only_mismatch):
     # Against finite differences, which see no rounding (quantisation is straight-through and tested on its own) and
     # must not move the statistics that count as constants: the largest weights, and the median.
-    if name == "everything" and not only_mismatch:
+    if CHIPS[name].quantization.weight.scheme == "uniform" and not only_mismatch:
         pytest.skip("quantisation is not differentiable")
     theta = tensors(torch.float64)
     # On a crossbar the largest weight after mismatch is such a statistic, too: it moves with every coordinate.
