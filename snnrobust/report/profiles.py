@@ -72,7 +72,7 @@ def difference_table(here: Profile, there: Profile, rows: Iterable[Difference]) 
     names = (here.name, there.name) if here.name != there.name else (f"{here.name} (1)", f"{there.name} (2)")
     columns = {"": "name", **dict.fromkeys(names, "text"), "how known": "text"}
     cells = ((row.path, value_text(row.here.value), value_text(row.there.value), _how_known(row)) for row in rows)
-    return table("", columns, cells)
+    return table(f"{here.name} -> {there.name}", columns, cells)
 
 
 def _how_known(row: Difference) -> str:

@@ -38,7 +38,9 @@ def table(title: str, columns: Mapping[str, str], rows: Iterable[Sequence[str]])
         title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0)
     )
     for heading, kind in columns.items():
-        result.add_column(heading, justify="right" if kind == "number" else "left", no_wrap=kind != "text")
+        result.add_column(
+            heading, justify="right" if kind == "number" else "left", no_wrap=kind != "text", overflow="fold"
+        )
     for row in rows:
         result.add_row(*row)
     return result
