@@ -33,6 +33,8 @@ COMMANDS = [
     ("profiles", "show"),
     ("profiles", "validate"),
     ("profiles", "fit"),
+    ("profiles", "diff"),
+    ("profiles", "schema"),
     ("tasks",),
     ("tasks", "list"),
     ("tasks", "show"),
@@ -298,7 +300,7 @@ def test_validation_chips(trained, tmp_path):
         (("tasks", "show", "nothing"), "task: unknown 'nothing'"),
         (("data", "download", "nothing"), "unknown 'nothing'"),
         (("data", "where", "--data", "missing"), "data: 'missing' is not a folder"),
-        (("profiles", "show", "dynapse"), "profile: unknown 'dynapse' (did you mean 'dynapse1'?)"),
+        (("profiles", "show", "dynapse"), "profile: unknown 'dynapse' (did you mean 'dynapse"),
         (("profiles", "show", "missing.yaml"), "missing.yaml: no such file"),
         (("profiles", "validate", "missing.yaml"), "missing.yaml: no such file"),
         (("deploy", "missing.h5", "--profile", "ideal"), "missing.h5: "),
@@ -341,7 +343,7 @@ def test_bad_levels(trained, tmp_path, levels, said):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--profiles", "ideal,dynapse2"), "profile: unknown 'dynapse2'"),
+        (("--profiles", "ideal,dynapse9"), "profile: unknown 'dynapse9'"),
         (("--profiles", "none/here.yaml"), "none/here.yaml: no such file"),
         (("--purpose", "tests"), "purpose: unknown 'tests' (did you mean 'test'?)"),
         (("-o", "none/r.h5"), "none/r.h5"),

@@ -13,6 +13,7 @@ import snnrobust
 
 PACKAGE = Path(snnrobust.__file__).parent
 CHAIN = ("snn", "hardware", "training", "evaluation", "report", "cli")
+DYNAPSE2 = str(Path(__file__).parents[1] / "hardware_profiles" / "dynapse2.yaml")
 LEAVES = ("tasks", "storage", "errors", "progress", "compiled")
 
 
@@ -78,15 +79,28 @@ def command(*words: str) -> str:
     [
         ("import snnrobust", {"norse", "torch", "numba", "h5py", "matplotlib"}),
         (command("--help"), {"torch", "numba", "norse"}),
-        (command("profiles", "list"), {"torch", "numba", "norse"}),
-        (command("profiles", "show", "dynapse1"), {"torch", "numba", "norse"}),
+        (command("profiles", "list"), {"torch", "numba", "norse", "matplotlib"}),
+        (command("profiles", "show", "dynapse1"), {"torch", "numba", "norse", "matplotlib"}),
+        (command("profiles", "diff", "dynapse1", "dynapse2"), {"torch", "numba", "norse", "matplotlib"}),
+        (command("profiles", "schema"), {"torch", "numba", "norse", "matplotlib"}),
+        (command("profiles", "validate", DYNAPSE2), {"torch", "numba", "norse", "matplotlib"}),
         (
             "from snnrobust.hardware.measurement import fit_measurements, read_measurements, report, to_profile",
             {"torch", "numba", "norse"},
         ),
         ("import snnrobust; snnrobust.Network; snnrobust.Chip; snnrobust.train", {"norse"}),
     ],
-    ids=["import", "help", "profiles list", "profiles show", "profiles fit", "torch without norse"],
+    ids=[
+        "import",
+        "help",
+        "profiles list",
+        "profiles show",
+        "profiles diff",
+        "profiles schema",
+        "profiles validate",
+        "profiles fit",
+        "torch without norse",
+    ],
 )
 def test_what_is_light_stays_light(code, heavy):
     modules = loaded(code)

@@ -1,4 +1,4 @@
-"""Commands that show what there is: profiles, tasks, data sets. None of them loads torch."""
+"""Commands that show what there is: profiles, tasks, data sets. Only a figure loads torch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 from snnrobust.cli.app import Data, app, fail
 
-profiles_app = typer.Typer(help="Hardware profiles: list, show, validate.", no_args_is_help=True)
+profiles_app = typer.Typer(help="Hardware profiles: list, show, validate, compare.", no_args_is_help=True)
 tasks_app = typer.Typer(help="Tasks: list, show.", no_args_is_help=True)
 data_app = typer.Typer(help="Data sets: where they are, download.", no_args_is_help=True)
 app.add_typer(profiles_app, name="profiles")
@@ -18,23 +18,60 @@ app.add_typer(tasks_app, name="tasks")
 app.add_typer(data_app, name="data")
 
 
+Profile = Annotated[str, typer.Argument(help="Name, or a YAML file.", show_default=False)]
+
+
 @profiles_app.command("list")
 def profiles_list() -> None:
-    """The profiles that ship with the package."""
-    from snnrobust.hardware.profile import list_profiles
-    from snnrobust.report.text import console, table
+    """The profiles that ship with the package, and how much of each is assumed."""
+    from snnrobust.hardware.profile import list_profiles, load_profile
+    from snnrobust.report.profiles import profiles_table
+    from snnrobust.report.text import console
 
-    rows = [(p.name, p.kind, " ".join(p.description.split())) for p in list_profiles()]
-    console().print(table("", {"profile": "name", "kind": "name", "description": "text"}, rows))
+    console().print(profiles_table(load_profile(summary.name) for summary in list_profiles()))
 
 
 @profiles_app.command("show")
-def profiles_show(name: Annotated[str, typer.Argument(help="Name, or a YAML file.", show_default=False)]) -> None:
+def profiles_show(
+    name: Profile,
+    plot: Annotated[
+        Path | None,
+        typer.Option(help="Draw its spreads and devices into this file, e.g. chip.png.", show_default=False),
+    ] = None,
+) -> None:
     """A profile with every number, its evidence and source, and what is not simulated yet."""
     from snnrobust.hardware.profile import load_profile
-    from snnrobust.report.text import profile_page
+    from snnrobust.report.profiles import profile_page
 
-    profile_page(load_profile(name))
+    profile = load_profile(name)
+    if plot is not None:
+        from snnrobust.report.profile_figure import save_profile_figure
+
+        save_profile_figure(profile, plot)
+    profile_page(profile)
+
+
+@profiles_app.command("diff")
+def profiles_diff(first: Profile, second: Profile) -> None:
+    """Every value in which two profiles differ, and how each is known."""
+    from snnrobust.hardware.comparison import differences
+    from snnrobust.hardware.profile import load_profile
+    from snnrobust.report.profiles import difference_table
+    from snnrobust.report.text import console
+
+    here, there = load_profile(first), load_profile(second)
+    rows = differences(here, there)
+    console().print(difference_table(here, there, rows) if rows else "no difference")
+
+
+@profiles_app.command("schema")
+def profiles_schema() -> None:
+    """JSON Schema of a profile, for editors that complete and check YAML."""
+    import json
+
+    from snnrobust.hardware.json_schema import json_schema
+
+    print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
 
 
 @profiles_app.command("validate")

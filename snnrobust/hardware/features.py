@@ -98,6 +98,9 @@ def features(document: Document) -> Iterator[Feature]:
     if environment.temperature != environment.reference and environment.bias_law not in (None, "ignore"):
         yield "environment.temperature", f"environment.temperature.{environment.bias_law}"
     yield from _set("environment", environment, ("age",))
+    for name in ("energy", "time_scale"):
+        if getattr(document, name) is not None:
+            yield name, name
 
 
 def _parameter(path: str, parameter: Parameter) -> Iterator[Feature]:

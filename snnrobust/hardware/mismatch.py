@@ -19,7 +19,7 @@ from snnrobust.hardware.layout import Layout, pack
 from snnrobust.hardware.normals import normals
 from snnrobust.hardware.profile import Profile
 from snnrobust.hardware.schema import Spatial
-from snnrobust.hardware.stages import Conditions, Context, Coordinate, Site, Stage, Z, stages_for
+from snnrobust.hardware.stages import Context, Coordinate, Site, Stage, Z, stages_for
 from snnrobust.hardware.stages.correlation import correlate
 from snnrobust.hardware.stages.fields import basis
 from snnrobust.snn.specs import ParameterSpec
@@ -47,7 +47,7 @@ class Placement:
         """Roles of the network on which the profile has no say; they stay ideal."""
         if self.profile.kind in ("ideal", "relative"):  # both say of every role whether it varies
             return ()
-        modelled = {name for name, found in self.stages.items() if any(not isinstance(s, Conditions) for s in found)}
+        modelled = {name for name, found in self.stages.items() if any(stage.coordinates() for stage in found)}
         roles = {spec.role for name, spec in self.specs.items() if name not in modelled and spec.on_chip}
         return tuple(sorted(r for r in roles if r != "none" and self.profile.parameters.get(r) is None))
 

@@ -21,12 +21,13 @@ import yaml
 from snnrobust.errors import ProfileError, unknown
 from snnrobust.hardware import evidence, features, rules
 from snnrobust.hardware.check import parse
+from snnrobust.hardware.comparison import leaves
 from snnrobust.hardware.evidence import EvidenceSummary, Number
 from snnrobust.hardware.schema import Component, Components, Document, Parameter, Parameters, Role
 from snnrobust.hardware.yaml_lines import FLOAT, MAX_BYTES, read, short, show
 
 # Fields that explain a profile and change nothing in the simulation.
-_EXPLANATIONS = frozenset({"description", "sources", "evidence", "source", "note"})
+_EXPLANATIONS = frozenset({"description", "process", "sources", "evidence", "source", "note", "a_vt"})
 
 
 class Profile(Document):
@@ -36,8 +37,8 @@ class Profile(Document):
     def hash(self) -> str:
         """SHA-256 (hex) of all that the simulation depends on, and the name.
 
-        Descriptions, notes, sources and evidence do not enter, nor the order of keys, nor whether a default
-        is written out.
+        Descriptions, notes, sources, evidence, process and a_vt do not enter, nor the order of keys, nor
+        whether a default is written out.
         """
         content = _canonical(self.model_dump())
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -50,7 +51,7 @@ class Profile(Document):
 
     def diff(self, other: Document) -> list[str]:
         """One line for every value that differs: `path: here -> there`; explanations are compared too."""
-        here, there = (dict(_leaves(p.model_dump(), "")) for p in (self, other))
+        here, there = (dict(leaves(p.model_dump())) for p in (self, other))
         paths = [*here, *(path for path in there if path not in here)]
         return [
             f"{path}: {here.get(path, 'absent')} -> {there.get(path, 'absent')}"
@@ -270,17 +271,6 @@ def _plain(value: object) -> object:
         last = {key: value[key] for key in ("evidence", "source", "note") if key in value}
         return {key: _plain(item) for key, item in value.items() if key not in last} | last
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
-
-
-def _leaves(value: object, path: str) -> Iterator[tuple[str, object]]:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _leaves(item, f"{path}.{key}" if path else key)
-    elif isinstance(value, tuple) and value and isinstance(value[0], dict):
-        for i, item in enumerate(value):
-            yield from _leaves(item, f"{path}[{i}]")
-    elif value is not None:
-        yield path, value
 
 
 class _Dumper(yaml.SafeDumper):

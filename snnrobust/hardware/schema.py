@@ -1,8 +1,8 @@
 """Profile schema, version 1.0: what a YAML file that describes a chip may say.
 
-The models (crossbars: schema_crossbar.py, temperature and age: schema_environment.py) hold structure, types and
-the domain of single fields; rules.py holds the rules that relate fields to each other (units that fit a role,
-evidence for every number, ...).
+The models (crossbars: schema_crossbar.py; temperature and age: schema_environment.py; energy and speed:
+schema_operation.py) hold structure, types and the domain of single fields; rules.py holds the rules that relate fields
+to each other (units that fit a role, evidence for every number, ...).
 All models are frozen and strict: unknown keys, non-finite numbers and numbers written as text are errors.
 
 Spreads are fractions (0.2 is 20 %, never 20), times are in s, conductances in microsiemens, temperatures
@@ -29,6 +29,7 @@ from snnrobust.hardware.schema_base import (
 )
 from snnrobust.hardware.schema_crossbar import Crossbar
 from snnrobust.hardware.schema_environment import Environment
+from snnrobust.hardware.schema_operation import Energy, Pelgrom, TimeScale
 
 Role = Literal[
     "weight",
@@ -386,13 +387,15 @@ class Document(Block):
     """The whole of a profile file.
 
     `evidence` and `source` at this level hold for every block that does not give its own. Kind `relative`
-    is the level sweep that `Profile.relative` builds: device spread only, of any width.
+    is the level sweep that `Profile.relative` builds: device spread only, of any width. `process` says what the chip
+    is made in, e.g. 180 nm CMOS.
     """
 
     schema_version: Literal["1.0"]
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$")]
     kind: Literal["analog_asic", "crossbar", "hybrid", "ideal", "relative"]
     description: str
+    process: Text | None = None
     sources: Annotated[tuple[Source, ...], Field(strict=False)] = ()
     parameters: Parameters = Parameters()
     correlation: Correlation | None = None
@@ -403,3 +406,6 @@ class Document(Block):
     crossbar: Crossbar | None = None
     calibration: Calibration = Calibration()
     environment: Environment = Environment()
+    energy: Energy | None = None
+    time_scale: TimeScale | None = None
+    a_vt: Pelgrom | None = None

@@ -10,7 +10,6 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from snnrobust.evaluation.tolerance import Tolerance
-    from snnrobust.hardware.profile import Profile
 
 
 def console() -> Console:
@@ -39,7 +38,9 @@ def table(title: str, columns: Mapping[str, str], rows: Iterable[Sequence[str]])
         title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0)
     )
     for heading, kind in columns.items():
-        result.add_column(heading, justify="right" if kind == "number" else "left", no_wrap=kind != "text")
+        result.add_column(
+            heading, justify="right" if kind == "number" else "left", no_wrap=kind != "text", overflow="fold"
+        )
     for row in rows:
         result.add_row(*row)
     return result
@@ -66,32 +67,3 @@ def notes(result: Tolerance) -> list[str]:
     """What has to be said beside the table, one line each."""
     lines = [f"{name}: {line}" for name, found in result.notes.items() for line in found]
     return [*lines, result.population] if result.population else lines
-
-
-def _value(value: float | tuple[float, ...]) -> str:
-    return ", ".join(f"{v:g}" for v in value) if isinstance(value, tuple) else f"{value:g}"
-
-
-def profile_page(profile: Profile) -> None:
-    """Print a profile: what it is, every number with its evidence and source, what is not simulated yet."""
-    out = console()
-    out.print(f"{profile.name} ({profile.kind}, sha256 {profile.hash[:12]})", style="bold")
-    out.print(" ".join(profile.description.split()))
-    rows = [
-        (".".join(map(str, n.path)), _value(n.value), n.evidence or "", n.source or "", n.note or "")
-        for n in profile.numbers()
-    ]
-    columns = {"number": "name", "value": "number", "evidence": "name", "source": "name", "note": "text"}
-    if rows:
-        out.print(table("", columns, rows))
-    for source in profile.sources:
-        link = next(
-            (f"{kind}:{v}" for kind, v in (("doi", source.doi), ("arXiv", source.arxiv)) if v), source.url or ""
-        )
-        out.print(f"{source.key}: {source.citation} {link}".rstrip())
-    summary = profile.evidence_summary()
-    counts = ", ".join(f"{count} {kind}" for kind, count in summary.counts.items() if count)
-    out.print(f"evidence: {counts or 'no numbers'}")
-    missing = profile.not_simulated()
-    if missing:
-        out.print(f"not simulated yet: {', '.join(missing)}")

@@ -314,7 +314,7 @@ def test_noise_of_reads_is_new_in_every_trial_and_the_same_in_any_batch(net, x):
         read_noise: {model: pcm_1f, coefficient: 0.3, exponent: 0.0, q_max: 1.0, t_read: 250.0e-9, mode: aihwkit}
         """
     )
-    deployment = Chip(chip).deploy(net, 3)
+    deployment = Chip(chip).deploy(net, 3, time=3600.0)
     both = deployment.run(x)
     assert not torch.equal(both, deployment.run(x, trial=1))
     assert len({tuple(row.flatten().tolist()) for row in both}) == 3

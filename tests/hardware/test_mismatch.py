@@ -79,10 +79,10 @@ def test_zero_is_the_identity_on_ideal_and_relative_profiles(chip):
         assert torch.equal(found[key], p.expand_as(found[key]))
 
 
-@pytest.mark.parametrize("name", [name for name in SHIPPED if name not in ("ideal", "pcm_ibm")])
+@pytest.mark.parametrize("name", [n for n in SHIPPED if CHIPS[n].kind == "analog_asic"])
 def test_zero_is_nominal_on_every_shipped_chip(name):
     theta = tensors()
-    placement = placed(CHIPS[name], theta)
+    placement = placed(CHIPS[name], theta, only_mismatch=True)
     z = {key: torch.zeros(c.shape) for key, c in placement.coordinates.items()}
     stored = realise(placement, theta, {})
     for key, p in realise(placement, theta, z).items():
@@ -358,6 +358,9 @@ def test_derivatives_are_right(name, only_mismatch):
     theta = tensors(torch.float64)
     # On a crossbar the largest weight after mismatch is such a statistic, too: it moves with every coordinate.
     chip = CHIPS[name].model_copy(update={"crossbar": None}) if name == "everything" else CHIPS[name]
+    if chip.crossbar is not None and chip.crossbar.ir_drop is not None:  # straight-through, as quantisation is
+        crossbar = chip.crossbar.model_copy(update={"ir_drop": None})
+        chip = chip.model_copy(update={"crossbar": crossbar})
     placement = placed(chip, theta, only_mismatch=only_mismatch)
     if not placement.coordinates:
         pytest.skip("nothing varies")
