@@ -223,6 +223,15 @@ def test_another_training_on_the_same_path(trained):
     assert "overwrite" in line
 
 
+def test_a_chip_at_another_time(trained):
+    folder, _ = trained
+    words = ("deploy", folder / "standard.h5", "--profile", "pcm_ibm", "--chips", 2)
+    at_first = run(*words)
+    assert run(*words, "--time", "1h").stdout == at_first.stdout
+    assert run(*words, "--time", "3600").stdout == at_first.stdout
+    assert run(*words, "--time", "1y").stdout != at_first.stdout
+
+
 def test_deploy_prints_a_table_and_keeps_results(trained, tmp_path):
     folder, _ = trained
     words = ("deploy", folder / "standard.h5", "--profile", "dynapse1", "--chips", 3, "--specification", 0.5)
@@ -304,6 +313,9 @@ def test_validation_chips(trained, tmp_path):
         (("profiles", "show", "missing.yaml"), "missing.yaml: no such file"),
         (("profiles", "validate", "missing.yaml"), "missing.yaml: no such file"),
         (("deploy", "missing.h5", "--profile", "ideal"), "missing.h5: "),
+        (("deploy", "x.h5", "--profile", "pcm_ibm", "--time", "soon"), "time: 'soon' is not a time; give seconds"),
+        (("deploy", "x.h5", "--profile", "pcm_ibm", "--temperature", "330"), "environment.bias_law: needed"),
+        (("deploy", "x.h5", "--profile", "dynapse1", "--time", "1d"), "time: nothing in dynapse1 depends on"),
         (("benchmark", "missing.h5", "-o", "x.h5"), "missing.h5: "),
         (("report", "missing.h5"), "missing.h5: "),
         (("demo", "-o", "file"), "file: cannot be made a folder"),

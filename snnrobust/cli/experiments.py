@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from snnrobust.cli.app import Chips, Data, Overwrite, Runs, Seed, Specification, Threads, Trials, app
-from snnrobust.cli.inputs import check_output, fractions, objective_of, split, trained_models
+from snnrobust.cli.inputs import check_output, fractions, objective_of, seconds, split, trained_models
 
 if TYPE_CHECKING:
     from snnrobust.evaluation import Tolerance
@@ -145,7 +145,13 @@ def deploy(
     specification: Specification = 0.9,
     limits: Annotated[str, typer.Option(help="What does not fit: report or enforce.")] = "report",
     unlisted: Annotated[str, typer.Option(help="Roles without a model: ideal or error.")] = "ideal",
-    only: Annotated[str | None, typer.Option(help="mismatch: without quantisation, limits and faults.")] = None,
+    only: Annotated[
+        str | None, typer.Option(help="mismatch: without quantisation, limits, faults and converters.")
+    ] = None,
+    time: Annotated[
+        str | None, typer.Option(help="Time since programming, such as 3600, 1h, 1d or 1y (crossbars).")
+    ] = None,
+    temperature: Annotated[float | None, typer.Option(help="Temperature of operation in K.")] = None,
     trials: Trials = 1,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Run file for the results.")] = None,
     seed: Seed = 1,
@@ -158,10 +164,11 @@ def deploy(
     from snnrobust.hardware import load_profile
 
     check_output(output, [run])
+    chip = load_profile(profile).under(time=None if time is None else seconds("time", time), temperature=temperature)
     models, task = trained_models([run], data)
     result = run_benchmark(
         models,
-        [load_profile(profile)],
+        [chip],
         task,
         instances=chips,
         seed=seed,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
@@ -24,6 +25,24 @@ def check_output(output: Path | None, inputs: Iterable[Path]) -> None:
 def split(text: str) -> list[str]:
     """The parts of a list with commas."""
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "y": 365.0 * 86400.0}
+"""What the units of a time are, in s; a year has 365 days."""
+
+
+def seconds(option: str, text: str) -> float:
+    """A time in s: a number, which may have a unit (s, m, h, d or y)."""
+    unit = text[-1:] if text[-1:] in SECONDS else ""
+    try:
+        value = float(text.removesuffix(unit))
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise ConfigError(
+            f"{option}: {text!r} is not a time; give seconds, or a number with s, m, h, d or y, such as 1d"
+        )
+    return value * SECONDS.get(unit, 1.0)
 
 
 def fractions(option: str, text: str) -> list[float]:
