@@ -1,5 +1,6 @@
 # make demo   the whole story on real data, in demo/
 # make test   linters, types, tests
+# make oracles   other simulators that the tests compare with; `make test` tries it, and goes on without a network
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,16 +12,32 @@ export SNNROBUST_DATA := $(abspath ../shared/data)
 endif
 endif
 
-.PHONY: demo test format clean
+.PHONY: demo test oracles format clean
 
 demo: $(VENV)/.installed-xarray
 	$(BIN)/snnrobust demo
 
+# aihwkit is read from its source, which needs no compiler; its own dependencies are not those of the tests.
+ORACLES := .oracles
+AIHWKIT := aihwkit-1.2.0
+export AIHWKIT_SOURCE ?= $(abspath $(ORACLES)/$(AIHWKIT))
+
 test: $(VENV)/.installed-test
+	-$(MAKE) oracles
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -u -m pytest
+
+oracles: $(ORACLES)/.installed
+
+$(ORACLES)/.installed: setup.cfg | $(VENV)/.installed-test
+	mkdir -p $(ORACLES)
+	$(BIN)/python -m pip download --retries 1 --progress-bar off --no-deps --no-binary aihwkit --dest $(ORACLES) \
+		$(subst -,==,$(AIHWKIT))
+	tar -xzf $(ORACLES)/$(AIHWKIT).tar.gz -C $(ORACLES)
+	$(BIN)/python -m pip install --retries 1 --progress-bar off --no-deps badcrossbar pathvalidate sigfig
+	touch $@
 
 format: $(VENV)/.installed-test
 	$(BIN)/ruff check --fix .
@@ -34,4 +51,4 @@ $(VENV)/.installed-%: setup.cfg pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache demo
+	rm -rf $(VENV) $(ORACLES) build *.egg-info .mypy_cache .ruff_cache .pytest_cache demo

@@ -21,7 +21,9 @@ def drifted(g: Tensor, target: Tensor, z: Tensor | None, crossbar: Crossbar, tim
     """Conductance in microsiemens at a time in s after programming; z is one for each device over all times.
 
         power_law   g ((t + t0) / t0)^(-nu),  nu = |nu_mean(x) + nu_std(x) z|,  x = target / g_max
-        log_shift   g + m ln t + (a ln t + b) z, clipped; times below 1 s count as 1 s
+        log_shift   g + m ln t + (a ln t + b) z; times below 1 s count as 1 s
+
+    The bounds `clip` are those of what is read, and so come after the noise of the read.
 
     Nandakumar et al. 2019 (doi:10.1109/ICECS46596.2019.8964852) for PCM; Falcone et al. 2025 (arXiv 2502.04524).
     """
@@ -48,4 +50,4 @@ def _shifted(g: Tensor, z: Tensor | None, drift: Drift, time: float) -> Tensor:
     moved = g + (drift.mean_per_ln_t or 0.0) * ln_t
     if z is not None and drift.std is not None:
         moved = moved + max(0.0, drift.std.per_ln_t * ln_t + drift.std.b) * z.to(g.dtype)
-    return moved if drift.clip is None else moved.clamp(*drift.clip)
+    return moved

@@ -134,13 +134,12 @@ class Array:
         part = shares(self.crossbar, self.time)
         terms = [(part.trial**0.5, z.get("trial")), (part.slow**0.5, z.get("slow"))]
         drawn = [size * value.to(now.dtype) for size, value in terms if value is not None]
-        if not drawn:
-            return now
-        noisy: Tensor = now + read_sigma(now, before, self.crossbar, self.time) * sum(drawn[1:], drawn[0])
-        drift = self.crossbar.drift
-        if drift is not None and drift.clip is not None:
+        noisy = now + read_sigma(now, before, self.crossbar, self.time) * sum(drawn[1:], drawn[0]) if drawn else now
+        drift, noise = self.crossbar.drift, self.crossbar.read_noise
+        if drift is not None and drift.clip is not None and (drawn or moves(self.crossbar, self.time)):
             return noisy.clamp(*drift.clip)
-        return at_least_zero(noisy)
+        # Constant noise is that of a weight: cut off at zero it would be smaller than the profile says, and one-sided.
+        return at_least_zero(noisy) if drawn and noise is not None and noise.model != "constant" else noisy
 
     def _size(self) -> tuple[int, int]:
         """Columns and rows of the array, N and I."""
