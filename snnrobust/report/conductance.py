@@ -54,7 +54,9 @@ def drifted(crossbar: Crossbar, target: float, time: float, z_programming: Array
     goal = torch.full((len(z_programming),), target, dtype=torch.float64)
     sigma = programming.programming_sigma(goal, crossbar, time)
     g = programming.programmed(goal, sigma, _tensor(z_programming), crossbar)
-    return _array(drift.drifted(g, goal, _tensor(z_drift), crossbar, time))
+    moved = drift.drifted(g, goal, _tensor(z_drift), crossbar, time)
+    bounds = crossbar.drift.clip if crossbar.drift is not None else None
+    return _array(moved if bounds is None else moved.clamp(*bounds))
 
 
 def _tensor(x: Array) -> torch.Tensor:
