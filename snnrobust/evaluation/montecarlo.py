@@ -76,8 +76,9 @@ def run_block(deployment: Deployment, data: Split, block: range, *, trials: int 
     right = np.zeros((len(block), len(data)))
     broken = np.zeros((len(block), len(data)), dtype=bool)
     parts = deployment.parts
+    static = deployment.static(block) if parts * trials > 1 else None
     for trial, part in itertools.product(range(trials), range(parts)):
-        params = deployment.parameters(block, trial=trial, part=part)
+        params = deployment.parameters(block, trial=trial, part=part, static=static)
         first, last = len(data) * part // parts, len(data) * (part + 1) // parts
         for start in range(first, last, BATCH):
             rows = slice(start, min(start + BATCH, last))

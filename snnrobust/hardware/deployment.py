@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,14 +13,23 @@ from snnrobust.errors import ConfigError, ProfileError
 from snnrobust.hardware import randomness
 from snnrobust.hardware.crossbar.periphery import converted, reads_of
 from snnrobust.hardware.limits import foreign_inputs
-from snnrobust.hardware.mismatch import Placement, draw, realise
+from snnrobust.hardware.mismatch import Kept, Placement, draw, keep, realise
 from snnrobust.hardware.model import Deployable, Readable
 from snnrobust.hardware.profile import Profile
+from snnrobust.hardware.stages import Array
+from snnrobust.hardware.stages.base import STATIC, TEMPORAL, Kind
 from snnrobust.snn.reads import Reads
 from snnrobust.snn.specs import WEIGHTS
 
 PARTS = 4
 """Parts of a pass over the data in which slow noise is drawn again."""
+
+
+class Static(NamedTuple):
+    """What chips keep: coordinates, and the cells of arrays, by key and by parameter."""
+
+    z: Mapping[str, Tensor]
+    kept: Mapping[str, Kept]
 
 
 @dataclass(frozen=True)
@@ -64,16 +74,47 @@ class Deployment:
         """In how many parts a pass over the data goes: more than one where noise changes within it."""
         return PARTS if any(c.kind == "slow" for c in self.placement.coordinates.values()) else 1
 
-    def parameters(self, block: Sequence[int] | None = None, *, trial: int = 0, part: int = 0) -> dict[str, Tensor]:
-        """Parameters of the chips in a block (all by default); tensors the profile changes have an instance axis."""
-        chips = self._chips(block)
-        z = self.coordinates(chips, trial, part)
-        with torch.no_grad():
-            return realise(self.placement, self.theta, z, stored=self.stored)
+    def parameters(
+        self, block: Sequence[int] | None = None, *, trial: int = 0, part: int = 0, static: Static | None = None
+    ) -> dict[str, Tensor]:
+        """Parameters of the chips in a block (all by default); tensors the profile changes have an instance axis.
 
-    def coordinates(self, chips: Sequence[int], trial: int = 0, part: int = 0) -> dict[str, Tensor]:
-        """Coordinates z of chips in a part of a trial, [K, *shape] by key: all that a deployment draws."""
-        return draw(self.placement, seed=self.seed, purpose=self.purpose, instances=chips, trial=trial, part=part)
+        Args:
+            block: Numbers of the chips.
+            trial: Number of the pass over the data.
+            part: Which part of the pass, of `parts`.
+            static: What `static` gives for the same block, if it is at hand.
+        """
+        chips = self._chips(block)
+        with torch.no_grad():
+            if static is None:
+                z = self.coordinates(chips, trial, part)
+                return realise(self.placement, self.theta, z, stored=self.stored)
+            z = {**static.z, **self.coordinates(chips, trial, part, kinds=TEMPORAL)}
+            return realise(self.placement, self.theta, z, stored=self.stored, kept=static.kept)
+
+    def static(self, block: Sequence[int] | None = None) -> Static:
+        """What the chips of a block keep over all parts and trials."""
+        z = self.coordinates(self._chips(block), kinds=STATIC)
+        with torch.no_grad():
+            kept = keep(self.placement, self.theta, z, stored=self.stored)
+        arrays = [stage for name in kept for stage in self.placement.stages[name] if isinstance(stage, Array)]
+        cells = {c.key for array in arrays for c in array.coordinates()}
+        return Static({key: value for key, value in z.items() if key not in cells}, kept)
+
+    def coordinates(
+        self, chips: Sequence[int], trial: int = 0, part: int = 0, *, kinds: Sequence[Kind] = (*STATIC, *TEMPORAL)
+    ) -> dict[str, Tensor]:
+        """Coordinates z of chips in a part of a trial, [K, *shape] by key: all of these kinds that are drawn."""
+        return draw(
+            self.placement,
+            seed=self.seed,
+            purpose=self.purpose,
+            instances=chips,
+            kinds=kinds,
+            trial=trial,
+            part=part,
+        )
 
     def run(
         self,

@@ -10,16 +10,20 @@ import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from snnrobust.hardware import randomness
 from snnrobust.hardware.layout import Layout, pack
-from snnrobust.hardware.normals import normals
+from snnrobust.hardware.normals import fast_normals, normals
 from snnrobust.hardware.profile import Profile
 from snnrobust.hardware.schema import Spatial
-from snnrobust.hardware.stages import Context, Coordinate, Site, Stage, Z, stages_for
+from snnrobust.hardware.stages import Array, Context, Coordinate, Site, Stage, Z, stages_for
+from snnrobust.hardware.stages.base import STATIC, TEMPORAL, Kind
 from snnrobust.hardware.stages.correlation import correlate
 from snnrobust.hardware.stages.fields import basis
 from snnrobust.snn.specs import ParameterSpec
@@ -104,7 +108,7 @@ def draw(
     purpose: str,
     instances: Sequence[int] | None,
     extra: tuple[int, ...] = (),
-    kinds: Sequence[str] = ("continuous", "fixed", "temporal", "slow"),
+    kinds: Sequence[Kind] = (*STATIC, *TEMPORAL),
     trial: int = 0,
     part: int = 0,
 ) -> dict[str, Tensor]:
@@ -124,22 +128,29 @@ def draw(
         Coordinates by key, float32, [K, *shape], or [*shape] without an instance axis.
     """
     chips = (0,) if instances is None else instances
-    drawn = [c for c in placement.coordinates.values() if c.kind in kinds]
-    sizes = [math.prod(c.shape) for c in drawn]
     when = {"temporal": (trial,), "slow": (trial, part)}
-    keys = [
-        randomness.key(seed, purpose, c.parameter, c.component, c.granularity, chip, *extra, *when.get(c.kind, ()))
+    drawn = [c for c in placement.coordinates.values() if c.kind in kinds]
+    keys = {
+        c.key: [
+            randomness.key(seed, purpose, c.parameter, c.component, c.granularity, chip, *extra, *when.get(c.kind, ()))
+            for chip in chips
+        ]
         for c in drawn
-        for chip in chips
-    ]
-    values = normals(keys, [size for size in sizes for _ in chips])
-    z: dict[str, Tensor] = {}
-    start = 0
-    for c, size in zip(drawn, sizes, strict=True):
-        own = values[start : start + len(chips) * size]
-        z[c.key] = torch.from_numpy(own.reshape(c.shape if instances is None else (len(chips), *c.shape)))
-        start += len(own)
-    return z
+    }
+    values = _normals({c.key: math.prod(c.shape) for c in drawn if c.kind != "slow"}, keys)
+    values |= {c.key: fast_normals(keys[c.key], math.prod(c.shape)) for c in drawn if c.kind == "slow"}
+    return {
+        c.key: torch.from_numpy(values[c.key].reshape(c.shape if instances is None else (len(chips), *c.shape)))
+        for c in drawn
+    }
+
+
+def _normals(sizes: Mapping[str, int], keys: Mapping[str, Sequence[int]]) -> dict[str, NDArray[np.float32]]:
+    """The normals of many coordinates at once, each of its size under every one of its keys."""
+    counts = [size for name, size in sizes.items() for _ in keys[name]]
+    drawn = normals([key for name in sizes for key in keys[name]], counts)
+    ends = np.cumsum([size * len(keys[name]) for name, size in sizes.items()])
+    return dict(zip(sizes, np.split(drawn, ends[:-1]), strict=True)) if sizes else {}
 
 
 def stored(placement: Placement, theta: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -152,12 +163,45 @@ def first_random(stages: tuple[Stage, ...]) -> int:
     return next((n for n, stage in enumerate(stages) if stage.coordinates()), len(stages))
 
 
+class Kept(NamedTuple):
+    """A parameter in the cells of an array: what was to be written, and what the cells hold."""
+
+    theta: Tensor
+    cells: tuple[Tensor, ...]
+
+
+def keep(
+    placement: Placement, theta: Mapping[str, Tensor], z: Z, *, stored: Mapping[str, Tensor] | None = None
+) -> dict[str, Kept]:
+    """What arrays hold over a trial, by parameter: `realise` reads them, and needs no static coordinates of theirs.
+
+    Arrays into which something is written that changes from trial to trial are left out.
+    """
+    before = realise(placement, theta, z, stored=stored, until=_before_array)
+    found = {}
+    for name, stages in placement.stages.items():
+        array, earlier = _array(stages), stages[: _before_array(stages)]
+        if array is not None and not any(c.kind in TEMPORAL for stage in earlier for c in stage.coordinates()):
+            found[name] = Kept(before[name], array.written(before[name], z))
+    return found
+
+
+def _array(stages: tuple[Stage, ...]) -> Array | None:
+    return next((stage for stage in stages if isinstance(stage, Array)), None)
+
+
+def _before_array(stages: tuple[Stage, ...]) -> int:
+    """How many stages come before the array; all of them where there is none."""
+    return next((n for n, stage in enumerate(stages) if isinstance(stage, Array)), len(stages))
+
+
 def realise(
     placement: Placement,
     theta: Mapping[str, Tensor],
     z: Z,
     *,
     stored: Mapping[str, Tensor] | None = None,
+    kept: Mapping[str, Kept] | None = None,
     until: Callable[[tuple[Stage, ...]], int] = len,
 ) -> dict[str, Tensor]:
     """The parameters of the devices z: differentiable in theta and z, with finite gradients.
@@ -168,6 +212,7 @@ def realise(
         z: Coordinates by key, all with or all without an instance axis; absent ones count as 0, and a stage without
             any of its coordinates does nothing.
         stored: What `stored` gives for theta, if it is at hand: it is the same for all z.
+        kept: What `keep` gives for theta and the static part of z, if it is at hand.
         until: After how many of a parameter's stages to stop.
 
     Returns:
@@ -183,6 +228,9 @@ def realise(
         context = Context(spec, layers.get(spec.layer, {}))
         done = 0 if stored is None else first_random(stages)
         value = theta[name] if stored is None else stored[name]
+        array = _array(stages)
+        if kept is not None and name in kept and array is not None:
+            done, value = _before_array(stages) + 1, array.read(*kept[name], z)
         for stage in stages[done : until(stages)]:
             value = stage.apply(value, z, context)
         result[name] = value

@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snnrobust.compiled import kernel, run_jobs
+from snnrobust.snn.engines.kernels.llvm import wide_product
+from snnrobust.snn.engines.readings import normals_of
 
 Ints = NDArray[np.int64]
 Words = NDArray[np.uint64]
@@ -46,18 +48,29 @@ def normals(keys: Sequence[int], counts: Sequence[int]) -> NDArray[np.float32]:
     return out
 
 
+def fast_normals(keys: Sequence[int], count: int) -> NDArray[np.float32]:
+    """`count` standard normals under each key, [keys, count]: for draws that do not even last a trial.
+
+    Philox4x32-10 and a polynomial in float32 (`normal_vectors.py`), in a quarter of the time of `normals`, with an
+    absolute error below 2e-6 and sizes up to 6.2. Of a key of 128 bits the lower 64 count.
+    """
+    halves = np.array([key & (2**64 - 1) for key in keys], dtype=np.uint64)
+    return normals_of(halves, 0, range(1), 0, 1, count).reshape(len(keys), count)
+
+
 @kernel
 def _fill(
     start: int, stop: int, row: Ints, first: Ints, keys: Words, starts: Ints, ends: Ints, out: NDArray[np.float32]
 ) -> None:
     """Job n is a block of elements: from first[n] on, under keys[row[n]]."""
-    u = np.empty(_BLOCK, dtype=np.float64)
+    u, scratch = np.empty(_BLOCK, dtype=np.float64), np.empty(_BLOCK, dtype=np.float64)
+    where = np.empty(_BLOCK, dtype=np.int64)
     for n in range(start, stop):
         r = row[n]
         begin = starts[r] + first[n]
         end = min(begin + _BLOCK, ends[r])
         uniforms(keys[r, 0], keys[r, 1], first[n] // 4, u[: (end - begin + 3) // 4 * 4])
-        normal_quantiles(u[: end - begin], out[begin:end])
+        normal_quantiles(u[: end - begin], out[begin:end], where, scratch)
 
 
 @kernel
@@ -74,8 +87,8 @@ def _philox(counter: np.uint64, low: np.uint64, high: np.uint64) -> tuple[np.uin
     """The four words of a block: ten rounds of a counter below 2^64 under the key high 2^64 + low."""
     a, b, c, d = counter, np.uint64(0), np.uint64(0), np.uint64(0)
     for _ in range(10):
-        top_a, bottom_a = _product(np.uint64(0xD2E7470EE14C6C93), a)
-        top_c, bottom_c = _product(np.uint64(0xCA5A826395121157), c)
+        top_a, bottom_a = wide_product(np.uint64(0xD2E7470EE14C6C93), a)
+        top_c, bottom_c = wide_product(np.uint64(0xCA5A826395121157), c)
         a, b, c, d = top_c ^ b ^ low, bottom_c, top_a ^ d ^ high, bottom_a
         low += np.uint64(0x9E3779B97F4A7C15)
         high += np.uint64(0xBB67AE8584CAA73B)
@@ -83,27 +96,27 @@ def _philox(counter: np.uint64, low: np.uint64, high: np.uint64) -> tuple[np.uin
 
 
 @kernel
-def _product(x: np.uint64, y: np.uint64) -> tuple[np.uint64, np.uint64]:
-    """High and low 64 bits of a product, from products of halves."""
-    half, mask = np.uint64(32), np.uint64(0xFFFFFFFF)
-    x0, x1, y0, y1 = x & mask, x >> half, y & mask, y >> half
-    middle = x1 * y0 + (x0 * y0 >> half)
-    other = x0 * y1 + (middle & mask)
-    return x1 * y1 + (middle >> half) + (other >> half), x * y
+def normal_quantiles(u: NDArray[np.float64], out: NDArray[np.floating], where: Ints, r: NDArray[np.float64]) -> None:
+    """Standard normal quantiles of u [n] in (0, 1), into out [n] (AS 241, PPND16); where, r [n] are scratch.
 
-
-@kernel
-def normal_quantiles(u: NDArray[np.float64], out: NDArray[np.floating]) -> None:
-    """Standard normal quantiles of u [n] in (0, 1), into out [n] (AS 241, PPND16)."""
-    for n in range(len(u)):  # the polynomial of the centre for all, because a loop without branches is vectorised
+    In loops without branches, which are vectorised: the polynomial of the centre for all, then those of the tails for
+    the 15 % that are there.
+    """
+    tails = 0
+    for n in range(len(u)):
         q = u[n] - 0.5
         out[n] = q * _ratio(_CENTRE, 0.180625 - q * q)
     for n in range(len(u)):
-        q = u[n] - 0.5
-        if abs(q) > 0.425:
-            r = math.sqrt(-log(min(u[n], 1.0 - u[n])))
-            tail = _ratio(_TAIL, r - 1.6) if r <= 5.0 else _ratio(_FAR_TAIL, r - 5.0)
-            out[n] = math.copysign(tail, q)
+        where[tails] = n
+        tails += abs(u[n] - 0.5) > 0.425
+    for i in range(tails):
+        r[i] = u[where[i]]
+    for i in range(tails):
+        r[i] = math.sqrt(-log(min(r[i], 1.0 - r[i])))
+    for i in range(tails):
+        n = where[i]
+        tail = _ratio(_TAIL, r[i] - 1.6) if r[i] <= 5.0 else _ratio(_FAR_TAIL, r[i] - 5.0)
+        out[n] = math.copysign(tail, u[n] - 0.5)
 
 
 # AS 241, PPND16: numerator and denominator, ascending, of the three rational approximations.

@@ -331,6 +331,18 @@ def test_a_pass_goes_in_parts_where_noise_is_slow(net, x):
     assert not torch.equal(deployment.run(x), deployment.run(x, part=1))
 
 
+@pytest.mark.parametrize(
+    "name", [n for n, p in CHIPS.items() if p.crossbar is not None or n in ("dynapse1", "everything")]
+)
+def test_what_chips_keep_is_drawn_once_or_every_time(net, name):
+    deployment = Chip(CHIPS[name]).deploy(net, 6)
+    static = deployment.static([4, 2])
+    for trial, part in ((0, 0), (0, 3), (1, 1)):
+        expected = deployment.parameters([4, 2], trial=trial, part=part)
+        found = deployment.parameters([4, 2], trial=trial, part=part, static=static)
+        assert all(torch.equal(p, found[key]) for key, p in expected.items())
+
+
 def test_time_is_that_of_the_deployment(net, x):
     chip = Chip(CHIPS["pcm_ibm"])
     assert torch.equal(chip.deploy(net, 2, time=3600.0).run(x), chip.deploy(net, 2).run(x))

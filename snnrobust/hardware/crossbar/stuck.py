@@ -19,10 +19,19 @@ SHARED = 0.8
 
 
 class Stuck(NamedTuple):
-    """Which cells are stuck, and at which conductance in microsiemens."""
+    """Stuck cells, few among many.
 
-    where: Tensor
+    Attributes:
+        places: Where they are in the flattened array.
+        value: The conductance in microsiemens of each.
+    """
+
+    places: Tensor
     value: Tensor
+
+    def into(self, g: Tensor) -> Tensor:
+        """Conductances with those of the stuck cells in their places; no gradient passes through these."""
+        return g.reshape(-1).index_put((self.places,), self.value.to(g.dtype)).reshape(g.shape)
 
 
 def rates(faults: Faults) -> tuple[float, float, float]:
@@ -39,15 +48,18 @@ def stuck(selector: Tensor, target: Tensor, faults: Faults, crossbar: Crossbar) 
     """
     low, high, missed = rates(faults)
     ends = [upper_quantile(p) for p in (low, low + high, min(1.0, low + high + missed))]
-    at_low, at_high = selector > ends[0], (selector > ends[1]) & (selector <= ends[0])
-    value = torch.where(at_low, crossbar.g_max, crossbar.g_min).to(target.dtype)
-    where = at_low | at_high
+    index = (selector > ends[2]).reshape(-1).nonzero()[:, 0]
+    tail = selector.reshape(-1)[index]
     if missed:
-        lost = (selector > ends[2]) & (selector <= ends[1]) & (target > crossbar.g_min)
-        share = (torch.special.ndtr(-selector[lost].double()) - (low + high)) / missed
-        where, value = where | lost, value.clone()
-        value[lost] = (crossbar.g_min + (crossbar.g_max - crossbar.g_min) * share).to(value.dtype)
-    return Stuck(where, value)
+        written = target.expand_as(selector).reshape(-1)[index] > crossbar.g_min
+        kept = written | (tail > ends[1])
+        index, tail = index[kept], tail[kept]
+    value = torch.where(tail > ends[0], crossbar.g_max, crossbar.g_min).to(target.dtype)
+    if missed:
+        share = (torch.special.ndtr(-tail.double()) - (low + high)) / missed
+        anywhere = (crossbar.g_min + (crossbar.g_max - crossbar.g_min) * share).to(value.dtype)
+        value = torch.where(tail > ends[1], value, anywhere)
+    return Stuck(index, value.detach())
 
 
 def clustered(own: Tensor, block: Tensor) -> Tensor:

@@ -20,10 +20,10 @@ from snnrobust.hardware.deployment import Deployment
 from snnrobust.hardware.measurement.observations import UPPER, Observations, observe
 from snnrobust.hardware.measurement.posterior import Posterior
 from snnrobust.hardware.measurement.table import Measurements
-from snnrobust.hardware.mismatch import draw
 from snnrobust.hardware.model import Deployable
 from snnrobust.hardware.normals import normals
 from snnrobust.hardware.profile import Profile
+from snnrobust.hardware.stages.base import STATIC, TEMPORAL, Kind
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,11 @@ class ConditionedDeployment(Deployment):
 
     observations: Observations
 
-    def coordinates(self, chips: Sequence[int], trial: int = 0, part: int = 0) -> dict[str, Tensor]:
+    def coordinates(
+        self, chips: Sequence[int], trial: int = 0, part: int = 0, *, kinds: Sequence[Kind] = (*STATIC, *TEMPORAL)
+    ) -> dict[str, Tensor]:
         """Coordinates of the chips, conditioned on the measurements."""
-        z = draw(self.placement, seed=self.seed, purpose=self.purpose, instances=chips, trial=trial, part=part)
+        z = super().coordinates(chips, trial, part, kinds=(*STATIC, *kinds))
         posterior = self.observations.posterior
         touched = [*posterior.shared, *posterior.own]
         for row, chip in enumerate(chips):
@@ -89,7 +91,7 @@ class ConditionedDeployment(Deployment):
             z[key].view(len(chips), -1)[:, devices] = torch.from_numpy(flags)
         for key, devices in self.observations.typical_size.items():
             z[key].view(len(chips), -1)[:, devices] = 0.0
-        return z
+        return {key: value for key, value in z.items() if self.placement.coordinates[key].kind in kinds}
 
     def _noise(self, posterior: Posterior, chip: int) -> np.ndarray:
         """Read-out noise of the measurements, keyed as every draw."""

@@ -9,10 +9,17 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
+from snnrobust.compiled import run_jobs
 from snnrobust.snn.specs import ParameterSpec
 
 Z = Mapping[str, Tensor]
 """Coordinates by `Coordinate.key`, each in its nominal shape or with a leading instance axis; absent ones are 0."""
+
+Kind = Literal["continuous", "fixed", "temporal", "slow"]
+STATIC: tuple[Kind, ...] = ("continuous", "fixed")
+"""Kinds of coordinates that a chip keeps."""
+TEMPORAL: tuple[Kind, ...] = ("temporal", "slow")
+"""Kinds that are drawn again while it is used."""
 
 _CHUNK = 1 << 16
 """Elements that a stage works on at once where no gradient is wanted."""
@@ -35,7 +42,7 @@ class Coordinate:
     component: str
     granularity: str
     shape: tuple[int, ...]
-    kind: Literal["continuous", "fixed", "temporal", "slow"] = "continuous"
+    kind: Kind = "continuous"
 
     @property
     def key(self) -> str:
@@ -76,15 +83,33 @@ def by_instance(move: Callable[..., Tensor], theta: Tensor, *parts: Tensor | Non
     """move(*parts), an elementwise function whose result is theta moved; parts have the instance axis, or are theta's.
 
     Without gradients a few instances are moved at a time: the same values, but the temporaries stay in the cache, and
-    no pages of memory are mapped for them, which takes longer than the arithmetic.
+    no pages of memory are mapped for them, which takes longer than the arithmetic; on the threads of the kernels.
     """
+    return all_by_instance(lambda *own: (move(*own),), theta, *parts)[0]
+
+
+def all_by_instance(
+    move: Callable[..., tuple[Tensor, ...]], theta: Tensor, *parts: Tensor | None
+) -> tuple[Tensor, ...]:
+    """`by_instance` of a function with several results, all of them as theta moved."""
     counts = {len(part) for part in parts if part is not None and part.ndim > theta.ndim}
     step = max(1, _CHUNK // max(theta.numel(), 1))
     if torch.is_grad_enabled() or theta.device.type != "cpu" or not counts or max(counts) <= step:
         return move(*parts)
-    out = theta.new_empty((max(counts), *theta.shape))
-    for k in range(0, len(out), step):
-        out[k : k + step] = move(*(p if p is None or p.ndim == theta.ndim else p[k : k + step] for p in parts))
+
+    def some(k: int) -> tuple[Tensor, ...]:
+        return move(*(p if p is None or p.ndim == theta.ndim else p[k : k + step] for p in parts))
+
+    first = some(0)
+    out = tuple(theta.new_empty((max(counts), *theta.shape)) for _ in first)
+
+    def fill(start: int, stop: int) -> None:
+        with torch.no_grad():  # which is a matter of each thread
+            for n in range(start, stop):
+                for whole, own in zip(out, first if n == 0 else some(n * step), strict=True):
+                    whole[n * step : (n + 1) * step] = own
+
+    run_jobs(fill, -(-max(counts) // step))
     return out
 
 

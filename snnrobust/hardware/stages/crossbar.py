@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import torch
 from torch import Tensor
 
 from snnrobust.hardware.crossbar.compensation import compensation
 from snnrobust.hardware.crossbar.drift import drifted, moves
-from snnrobust.hardware.crossbar.mapping import conductances, devices, relative, relative_weight, scale_of
+from snnrobust.hardware.crossbar.mapping import Scale, conductances, devices, relative, relative_weight, scale_of
 from snnrobust.hardware.crossbar.programming import at_least_zero, programmed, programming_sigma
 from snnrobust.hardware.crossbar.read_noise import read_sigma, shares
 from snnrobust.hardware.crossbar.stuck import block_shape, clustered, rates, stuck
 from snnrobust.hardware.crossbar.wires import through_wires
-from snnrobust.hardware.stages.base import Context, Coordinate, Z, by_instance, clamped
+from snnrobust.hardware.stages.base import (
+    STATIC,
+    TEMPORAL,
+    Context,
+    Coordinate,
+    Kind,
+    Z,
+    all_by_instance,
+    by_instance,
+    clamped,
+)
 
 if TYPE_CHECKING:
     from snnrobust.hardware.schema import Faults
     from snnrobust.hardware.schema_crossbar import Crossbar
-
-Kind = Literal["continuous", "fixed", "temporal", "slow"]
 
 
 class Cell(NamedTuple):
@@ -60,35 +67,75 @@ class Array:
 
     def apply(self, theta: Tensor, z: Z, context: Context) -> Tensor:
         """The weights that the array has when it is read."""
-        keys = {(device, part): c.key for device in devices(self.crossbar) for part, c in self._of(device).items()}
-        given = {name: z.get(key) for name, key in keys.items()}
-        if all(value is None for value in given.values()):
+        if all(c.key not in z for c in self.coordinates()):
             return theta
-        matrix = theta.reshape(*theta.shape[: theta.ndim - len(self.shape)], *self._size())
-        scale = scale_of(matrix, self.crossbar)
+        return self.read(theta, self.written(theta, z), z)
+
+    def written(self, theta: Tensor, z: Z) -> tuple[Tensor, ...]:
+        """What the array holds over a trial, whatever is read in it.
+
+        Returns:
+            Tensors as theta, moved: the conductance now of each device in microsiemens, then the standard deviation of
+            a read of each; last, where drift is compensated, the weights right after programming.
+        """
+        matrix, scale = self._scaled(theta)
         targets = conductances(relative(matrix, scale), self.crossbar)
         sigmas = [programming_sigma(target, self.crossbar, self.time) for target in targets]
+        own = self._coordinates_of(lambda c: c.kind in STATIC)
 
-        def read(*parts: Tensor | None) -> Tensor:
-            found = dict(zip(keys, (p if p is None else self._matrix(p) for p in parts), strict=True))
+        def write(*parts: Tensor | None) -> tuple[Tensor, ...]:
+            z_of = self._by_device(own, parts)
             cells = [
-                self._cell(target, sigma, {part: found[device, part] for part in self._of(device)})
+                self._cell(target, sigma, z_of[device])
                 for device, target, sigma in zip(devices(self.crossbar), targets, sigmas, strict=True)
             ]
-            now = scale.low + scale.span * relative_weight([self._wired(cell.now) for cell in cells], self.crossbar)
-            if not moves(self.crossbar, self.time):
-                return now.reshape(*now.shape[:-2], *self.shape)
-            first = [self._wired(cell.programmed) for cell in cells]
-            before = scale.low + scale.span * relative_weight(first, self.crossbar)
-            factor = compensation(before, now, self.crossbar)
+            found = [cell.now for cell in cells]
+            found += [read_sigma(cell.now, cell.programmed, self.crossbar, self.time) for cell in cells]
+            found += [self._weights([cell.programmed for cell in cells], scale)] if self._compensated() else []
+            shape = max((part.shape for part in found), key=len)  # that of one with the instance axis, if any has it
+            return tuple(part.expand(shape).reshape(*shape[:-2], *self.shape) for part in found)
+
+        return all_by_instance(write, theta, *(z.get(key) for key in own))
+
+    def read(self, theta: Tensor, cells: tuple[Tensor, ...], z: Z) -> Tensor:
+        """The weights that cells, which `written` gave for theta, have when they are read; z moves the reads alone."""
+        scale, count = self._scaled(theta)[1], len(devices(self.crossbar))
+        own = self._coordinates_of(lambda c: c.kind in TEMPORAL)
+
+        def read(*parts: Tensor | None) -> Tensor:
+            held = [self._matrix(part) for part in parts[: len(cells)] if part is not None]
+            z_of = self._by_device(own, parts[len(cells) :])
+            noisy = [
+                self._read(now, sigma, z_of[device])
+                for device, now, sigma in zip(
+                    devices(self.crossbar), held[:count], held[count : 2 * count], strict=True
+                )
+            ]
+            now = self._weights(noisy, scale)
+            factor = compensation(held[-1], now, self.crossbar) if self._compensated() else None
             now = now if factor is None else now * factor
             return now.reshape(*now.shape[:-2], *self.shape)
 
-        return by_instance(read, theta, *given.values())
+        return by_instance(read, theta, *cells, *(z.get(key) for key in own))
 
     def project(self, z: Z, k: float) -> dict[str, Tensor]:
         """Each continuous coordinate of a device clipped to [-k, k]."""
         return clamped(self, z, k)
+
+    def _coordinates_of(self, chosen: Callable[[Coordinate], bool]) -> dict[str, tuple[str, str]]:
+        """Device and part of each chosen coordinate, by key."""
+        names = devices(self.crossbar)
+        return {c.key: (device, part) for device in names for part, c in self._of(device).items() if chosen(c)}
+
+    def _by_device(
+        self, own: Mapping[str, tuple[str, str]], values: Sequence[Tensor | None]
+    ) -> dict[str, dict[str, Tensor]]:
+        """Values of coordinates that are there, as matrices, by device and part."""
+        found: dict[str, dict[str, Tensor]] = {device: {} for device in devices(self.crossbar)}
+        for (device, part), value in zip(own.values(), values, strict=True):
+            if value is not None:
+                found[device][part] = self._matrix(value)
+        return found
 
     def _of(self, device: str) -> dict[str, Coordinate]:
         """The coordinates of one device of every weight, by what they are for."""
@@ -112,16 +159,26 @@ class Array:
             found["cluster"] = Coordinate(self.name, f"{device}.cluster", "per_block", blocks, "fixed")
         return found
 
-    def _cell(self, target: Tensor, sigma: Tensor, z: Mapping[str, Tensor | None]) -> Cell:
+    def _cell(self, target: Tensor, sigma: Tensor, z: Mapping[str, Tensor]) -> Cell:
         g = programmed(target, sigma, z.get("programming"), self.crossbar)
         selector = z.get("fault")
         if selector is not None:
             block = z.get("cluster")
             chosen = selector if block is None else clustered(selector, block)
-            where, value = stuck(chosen, target, self.faults, self.crossbar)
-            g, target = torch.where(where, value, g), torch.where(where, value, target)
-        now = drifted(g, target, z.get("drift"), self.crossbar, self.time)
-        return Cell(g, self._read(now, g, z))
+            found = stuck(chosen, target, self.faults, self.crossbar)
+            g, target = found.into(g.expand_as(chosen)), found.into(target.expand_as(chosen))
+        return Cell(g, drifted(g, target, z.get("drift"), self.crossbar, self.time))
+
+    def _scaled(self, theta: Tensor) -> tuple[Tensor, Scale]:
+        """Weights as a matrix, and their scale."""
+        matrix = theta.reshape(*theta.shape[: theta.ndim - len(self.shape)], *self._size())
+        return matrix, scale_of(matrix, self.crossbar)
+
+    def _weights(self, cells: Sequence[Tensor], scale: Scale) -> Tensor:
+        return scale.low + scale.span * relative_weight([self._wired(g) for g in cells], self.crossbar)
+
+    def _compensated(self) -> bool:
+        return self.crossbar.compensation != "none" and moves(self.crossbar, self.time)
 
     def _wired(self, g: Tensor) -> Tensor:
         """What the array multiplies by, given the resistance of its wires; its rows are inputs."""
@@ -130,11 +187,11 @@ class Array:
             return g
         return through_wires(g.clamp_min(0).mT, r_wire=drop.r_wire, tile=self.crossbar.tile).mT
 
-    def _read(self, now: Tensor, before: Tensor, z: Mapping[str, Tensor | None]) -> Tensor:
+    def _read(self, now: Tensor, sigma: Tensor, z: Mapping[str, Tensor]) -> Tensor:
         part = shares(self.crossbar, self.time)
-        terms = [(part.trial**0.5, z.get("trial")), (part.slow**0.5, z.get("slow"))]
-        drawn = [size * value.to(now.dtype) for size, value in terms if value is not None]
-        noisy = now + read_sigma(now, before, self.crossbar, self.time) * sum(drawn[1:], drawn[0]) if drawn else now
+        sizes = {"trial": part.trial**0.5, "slow": part.slow**0.5}
+        drawn = [sizes[name] * value.to(now.dtype) for name, value in z.items()]
+        noisy = now + sigma * sum(drawn[1:], drawn[0]) if drawn else now
         drift, noise = self.crossbar.drift, self.crossbar.read_noise
         if drift is not None and drift.clip is not None and (drawn or moves(self.crossbar, self.time)):
             return noisy.clamp(*drift.clip)

@@ -7,8 +7,12 @@ contiguous and addressed by flat places; nothing here checks a bound. Compiled i
 
 from __future__ import annotations
 
+from typing import Any
+
 from llvmlite import ir
+from numba import types
 from numba.core import cgutils
+from numba.extending import intrinsic
 
 LANES = 8
 """Values that are worked on at once where registers are no concern."""
@@ -131,3 +135,18 @@ def add_listed(emit, sums, row_of, start, stop, factor=None, *, sizes=False):
 def place_of(builder, source, e, n):
     """Place of the row that an entry of a list names."""
     return builder.mul(builder.sext(builder.load(builder.gep(source, [e])), WORD), n)
+
+
+@intrinsic
+def _wide_product(context, x, y):
+    def generate(target, builder, signature, arguments):
+        whole = ir.IntType(128)
+        product = builder.mul(*(builder.zext(factor, whole) for factor in arguments))
+        words = [builder.trunc(builder.lshr(product, whole(64)), WORD), builder.trunc(product, WORD)]
+        return target.make_tuple(builder, signature.return_type, words)
+
+    return types.UniTuple(types.uint64, 2)(types.uint64, types.uint64), generate
+
+
+wide_product: Any = _wide_product
+"""High and low 64 bits of a product of 64-bit integers: one instruction, for which numba has no name."""
