@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from snnrobust.errors import ConfigError, MeasurementError, ProfileError, unknown
+from snnrobust.hardware import energy, events, time_scale
 from snnrobust.hardware.crossbar.periphery import sums_on_data
 from snnrobust.hardware.deployment import Deployment, layer_weights
 from snnrobust.hardware.limits import exceeded, remarks
@@ -55,7 +56,7 @@ class Chip:
             purpose: train, validation, test or attack.
             limits: "report" notes what does not fit on the chip and simulates all the same; "enforce" refuses.
             unlisted: "ideal" leaves roles without a model as they are and notes them; "error" refuses.
-            only: "mismatch" leaves quantisation, limits, faults and converters out.
+            only: "mismatch" leaves quantisation, limits, faults, events and converters out.
             time: Time since programming in s, instead of the profile's.
             temperature: Temperature of operation in K, instead of the profile's.
             calibration_data: Inputs x [T, B, I] of training samples, from which the ranges of converters are set:
@@ -102,6 +103,10 @@ class Chip:
         inert = warn_of_zeros(placement, net.nominal())
         if inert:
             notes.append(f"relative spread has no effect on zeros: {', '.join(inert)}")
+        if only is None:
+            notes += events.remarks(self.profile.events, time_scale.step_of(net, self.profile.time_scale))
+            notes += time_scale.remarks(net, self.profile.time_scale)
+            notes += energy.remarks(self.profile.energy)
         if self.profile.crossbar is not None and not isinstance(net, Readable):
             notes.append("noise and converters of single reads are not simulated for a model of one's own")
         theta = {name: p.detach().clone() for name, p in net.nominal().items()}

@@ -12,17 +12,22 @@ from torch import Tensor
 from snnrobust.errors import ConfigError, ProfileError
 from snnrobust.hardware import randomness
 from snnrobust.hardware.crossbar.periphery import converted, reads_of
+from snnrobust.hardware.energy import Counts, energy
+from snnrobust.hardware.events import Draws, happens, received, simulated, spikes_only
 from snnrobust.hardware.limits import foreign_inputs
 from snnrobust.hardware.mismatch import Kept, Placement, draw, keep, realise
 from snnrobust.hardware.model import Deployable, Readable
 from snnrobust.hardware.profile import Profile
 from snnrobust.hardware.stages import Array
 from snnrobust.hardware.stages.base import STATIC, TEMPORAL, Kind
+from snnrobust.hardware.time_scale import step_of
 from snnrobust.snn.reads import Reads
 from snnrobust.snn.specs import WEIGHTS
 
 PARTS = 4
 """Parts of a pass over the data in which slow noise is drawn again."""
+INPUT_BYTES = 64_000_000
+"""Memory that the inputs of chips may take where each chip receives its own."""
 
 
 class Static(NamedTuple):
@@ -46,7 +51,7 @@ class Deployment:
         purpose: What the chips are for: validation chips choose models, test chips are used once.
         notes: What the user has to know: roles without a model, blocks not simulated, limits exceeded.
         enforced: Whether inputs that the chip cannot take are refused.
-        periphery: Whether converters are simulated.
+        periphery: Whether converters and events are simulated.
         ranges: Largest output of each column [N] that the ADCs of a layer take, by layer; the profile's otherwise.
         largest_input: Largest |x| that DACs take; None for each sample's own.
     """
@@ -68,6 +73,11 @@ class Deployment:
     def profile(self) -> Profile:
         """The chip's profile."""
         return self.placement.profile
+
+    @property
+    def step(self) -> float | None:
+        """Time in s that the chip takes for a step; None where the network does not say what a step is."""
+        return step_of(self.net, self.profile.time_scale)
 
     @property
     def parts(self) -> int:
@@ -135,19 +145,37 @@ class Deployment:
             lengths: Valid steps of each sample [B].
             trial: Number of the pass over the data.
             part: Which part of the pass, of `parts`.
-            first_sample: Number of the first sample in the data set, which noise of reads is keyed by.
+            first_sample: Number of the first sample in the data set, which events and noise of reads are keyed by.
             params: Parameters of the same chips, trial and part, if they are at hand.
         """
         chips = self._chips(block)
         self.check_input(x)
         own = self.parameters(chips, trial=trial, part=part) if params is None else params
-        reads = self.reads(chips, trial=trial, first_sample=first_sample)
-        with torch.no_grad():
-            if reads and isinstance(self.net, Readable):
-                logits = self.net.run(own, self.converted(x), lengths, reads=reads)
-            else:
-                logits = self.net.run(own, self.converted(x), lengths)
-        return logits if logits.ndim == 3 else logits.expand(len(chips), *logits.shape)
+        size = len(chips)
+        if self._has_events(x):
+            size = min(size, max(1, INPUT_BYTES // max(1, x.numel() * x.element_size())))
+        found = []
+        for some in (slice(start, start + size) for start in range(0, len(chips), size)):
+            inputs = self.received(x, chips[some], lengths=lengths, trial=trial, first_sample=first_sample)
+            reads = self.reads(chips[some], trial=trial, first_sample=first_sample)
+            logits = self._answer(self._of(own, some), self.converted(inputs), lengths, reads)
+            found.append(logits if logits.ndim == 3 else logits.expand(len(chips[some]), *logits.shape))
+        return torch.cat(found) if len(found) > 1 else found[0]
+
+    def received(
+        self,
+        x: Tensor,
+        block: Sequence[int],
+        *,
+        lengths: Tensor | None = None,
+        trial: int = 0,
+        first_sample: int = 0,
+    ) -> Tensor:
+        """Inputs as they reach the chips of a block, [K, T, B, I]; x itself where nothing happens to its spikes."""
+        if not self._has_events(x):
+            return x
+        draws = Draws(self.seed, self.purpose, block, trial)
+        return received(x, self.profile.events, draws, step=self.step, lengths=lengths, first_sample=first_sample)
 
     def converted(self, x: Tensor) -> Tensor:
         """Inputs as the chip's input converters give them; spikes need none."""
@@ -179,6 +207,10 @@ class Deployment:
                 found[layer] = reads
         return found
 
+    def energy(self, counts: Counts) -> float | None:
+        """Energy in J of a run with these counts; None where the profile lacks any term of it."""
+        return energy(self.profile.energy, counts)
+
     def check_input(self, x: Tensor) -> None:
         """Raise ProfileError where limits are enforced and the chip cannot take these inputs."""
         foreign = foreign_inputs(self.profile, x) if self.enforced else None
@@ -196,6 +228,23 @@ class Deployment:
         nominal = self.net.parameter_specs()
         found = self.parameters([instance], trial=trial)
         return {name: p[0] if p.ndim > len(nominal[name].shape) else p for name, p in found.items()}
+
+    def _has_events(self, x: Tensor) -> bool:
+        events = simulated(self.profile.events, self.step)
+        return self.periphery and happens(events) and bool(spikes_only(x).any())
+
+    def _of(self, params: Mapping[str, Tensor], some: slice) -> dict[str, Tensor]:
+        """Parameters of some of the chips."""
+        specs = self.net.parameter_specs()
+        return {name: p[some] if p.ndim > len(specs[name].shape) else p for name, p in params.items()}
+
+    def _answer(
+        self, params: Mapping[str, Tensor], x: Tensor, lengths: Tensor | None, reads: Mapping[str, Reads]
+    ) -> Tensor:
+        with torch.no_grad():
+            if reads and isinstance(self.net, Readable):
+                return self.net.run(params, x, lengths, reads=reads)
+            return self.net.run(params, x, lengths)
 
     def _read_key(self, layer: str, chip: int, trial: int) -> int:
         return randomness.key(self.seed, self.purpose, layer, "read", "per_read", chip, trial) % 2**64

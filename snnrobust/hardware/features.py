@@ -40,6 +40,10 @@ SIMULATED = frozenset(
         "faults.stuck_hrs",
         "faults.not_converged",
         "faults.clustered",
+        "events.loss",
+        "events.jitter_std",
+        "events.delay_std",
+        "events.background_rate",
         "crossbar.mapping.differential_one_sided",
         "crossbar.mapping.differential_two_sided",
         "crossbar.mapping.offset",
@@ -62,6 +66,8 @@ SIMULATED = frozenset(
         "environment.temperature.constant_current",
         "environment.temperature.ptat",
         "environment.age",
+        "energy",
+        "time_scale",
     }
 )
 

@@ -65,6 +65,16 @@ class KnowsLayers(Protocol):
         ...
 
 
+@runtime_checkable
+class KnowsTime(Protocol):
+    """A deployable that says how long a step of its inputs is."""
+
+    @property
+    def dt(self) -> float:
+        """Time step of the inputs in s."""
+        ...
+
+
 class Model:
     """A user's own trained model, as a function of its parameters; accepted wherever a `Network` is.
 
@@ -116,20 +126,22 @@ class Model:
     def run(self, params: Mapping[str, Tensor], x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Logits [B, O], or [K, B, O] where a parameter has an instance axis: one call of fn an instance.
 
-        fn knows no lengths: it sees the padding of x, which is zero.
+        fn knows no lengths: it sees the padding of x, which is zero. Where x has an instance axis [K, T, B, I], each
+        call gets its own.
 
         Raises:
             ShapeError: If fn gives anything but logits [B, O].
         """
         counts = {p.shape[0] for name, p in params.items() if p.ndim > len(self._specs[name].shape)}
+        counts |= {len(x)} if x.ndim == 4 else set()
         if not counts:
             return self._logits(dict(params), x)
         if len(counts) > 1:
-            raise ShapeError(f"instances: parameters disagree on their number: {sorted(counts)}")
+            raise ShapeError(f"instances: parameters and inputs disagree on their number: {sorted(counts)}")
         rows = []
         for k in range(counts.pop()):
             one = {name: p[k] if p.ndim > len(self._specs[name].shape) else p for name, p in params.items()}
-            rows.append(self._logits(one, x))
+            rows.append(self._logits(one, x[k] if x.ndim == 4 else x))
         return torch.stack(rows)
 
     def _logits(self, params: dict[str, Tensor], x: Tensor) -> Tensor:

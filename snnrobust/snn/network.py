@@ -147,6 +147,11 @@ class Network(nn.Module):
         """Number of inputs I."""
         return next(iter(self.spiking.values())).inputs
 
+    @property
+    def dt(self) -> float:
+        """Time step of the inputs in s, which is that of the first layer."""
+        return next(iter(self.spiking.values())).dynamics.dt
+
     def nominal(self) -> dict[str, Tensor]:
         """The nominal parameters by name, "layer0.weight" and so on."""
         return dict(self.named_parameters())

@@ -150,7 +150,7 @@ def test_parameters_of_a_prefix_are_one_layer():
 def test_disagreeing_instances_are_an_error(model, x):
     params = model.nominal()
     wrong = params | {"conv.bias": torch.zeros(2, 4), "out.bias": torch.zeros(3, 3)}
-    with pytest.raises(ShapeError, match=r"instances: parameters disagree on their number: \[2, 3\]"):
+    with pytest.raises(ShapeError, match=r"instances: parameters and inputs disagree on their number: \[2, 3\]"):
         model.run(wrong, x)
 
 

@@ -26,7 +26,7 @@ def test_all_that_may_be_said():
         ("a_vt", "value"),
     ]
     assert parse_profile(chip.to_yaml()) == chip
-    assert chip.not_simulated() == ["energy", "time_scale"]
+    assert chip.not_simulated() == []
 
 
 def test_absent_stays_absent():

@@ -114,7 +114,7 @@ def test_what_is_not_simulated():
     for name in NAMES:
         if name.startswith("generic") or name in ("ideal", "dynapse1_conservative"):
             assert load_profile(name).not_simulated() == []
-    assert "time_scale" in load_profile("brainscales2").not_simulated()
+    assert "time_scale" not in load_profile("brainscales2").not_simulated()
 
 
 def test_every_simulated_feature_can_occur():
@@ -164,6 +164,9 @@ limits:
   neuron_kinds: [lif]
   roles: [weight]
 faults: {dead_neuron: 0.1, dead_synapse: 0.1, stuck_lrs: 0.1, stuck_hrs: 0.1, not_converged: 0.1, clustered: true}
+events: {loss: 0.1, jitter_std: 0.001, delay_std: 0.001, background_rate: 1.0}
+energy: {static_w: 1}
+time_scale: {value: 2}
 environment:
   temperature: 330
   temperature_ref: 300

@@ -89,14 +89,14 @@ def largest_sums(x: Tensor, w: Tensor, rows: int | None) -> Tensor:
 
 
 def converted(x: Tensor, dac: DAC, largest: float | None = None) -> Tensor:
-    """Inputs [T, B, I] as a DAC gives them: 2^bits - 1 levels from -bound to bound times the largest |x|.
+    """Inputs [(K,) T, B, I] as a DAC gives them: 2^bits - 1 levels from -bound to bound times the largest |x|.
 
     Spikes need no DAC and stay as they are. `largest` is that of the data the DAC was set for; without it, each sample
     has its own (aihwkit's noise management "abs max"), so that a sample does not depend on others.
     """
     if bool(((x == 0) | (x == 1)).all()):
         return x
-    top = x.abs().amax((0, 2), keepdim=True) if largest is None else torch.full_like(x[:1, :1, :1], largest)
+    top = x.abs().amax((-3, -1), keepdim=True) if largest is None else torch.full_like(x[..., :1, :1, :1], largest)
     limit = (dac.bound or 1.0) * top.clamp_min(torch.finfo(x.dtype).tiny)
     step = limit / (2 ** (dac.bits - 1) - 1)
     return torch.minimum(torch.maximum(torch.round(x / step) * step, -limit), limit)
