@@ -139,6 +139,13 @@ def largest_k(
     return low
 
 
+def spread_samples(data: Split, count: int) -> Split:
+    """At most `count` samples, evenly spread over the data."""
+    rows = np.unique(np.linspace(0, len(data) - 1, min(count, len(data))).round().astype(np.int64))
+    groups = None if data.groups is None else data.groups[rows]
+    return Split(data.x[rows], data.y[rows], data.lengths[rows], data.indices[rows], groups)
+
+
 class _Part(NamedTuple):
     """Bounds of some samples, and which of these are certified."""
 

@@ -61,19 +61,21 @@ def check_sound(net, data, profile, k, count=POINTS):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_device_of_a_relative_box_leaves_the_bounds(kind):
-    found, logits = check_sound(tiny(kind, seed=3), samples(8), None, 0.1, 20_000)
+    found, logits = check_sound(tiny(kind, seed=3), samples(8), None, 0.05, 20_000)
     assert found.certain < 1  # there are unknown spikes in it
     assert np.ptp(logits, axis=0).max() > 1e-3
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_device_of_a_profile_leaves_the_bounds(kind):
-    found, _ = check_sound(tiny(kind, seed=4, layers=2), samples(lengths=[5, 3, 4]), varied(), 0.3, 20_000)
+    found, _ = check_sound(
+        tiny(kind, seed=4, layers=2), samples(8, 6, lengths=[5, 3, 4, 6, 6, 6, 6, 6]), varied(), 0.1, 20_000
+    )
     assert found.certain < 1
 
 
 def test_no_device_of_many_leaves_the_bounds():
-    check_sound(tiny("synapse", seed=5), samples(), varied(), 0.3)
+    check_sound(tiny("synapse", seed=5), samples(), varied(), 0.1)
 
 
 @pytest.mark.parametrize(("readout", "decode"), [("li", "max"), ("li", "last"), ("rate", "mean")])

@@ -85,7 +85,7 @@ def tiny(kind="hard", *, neurons=2, seed=0, readout="li", decode="mean", dtype=t
             if name.endswith("bias"):
                 p += 0.2 * torch.rand(p.shape, generator=generator, dtype=dtype)
             elif name.endswith("weight"):
-                p *= 2.5 / len(sizes)
+                p *= 2.5
     return net
 
 
