@@ -57,7 +57,7 @@ class Attacked:
     """Devices that an attack found, the most harmful first.
 
     Attributes:
-        z: Coordinates [R, *shape] by key.
+        z: Coordinates [R, *shape] by key: where each restart ended, and the vertex of the box nearest to it.
         params: Parameters by name; those that the profile changes have the instance axis R.
         loss: The loss of each on the samples that were attacked [R], in falling order.
         nominal: The loss of the device without random variation.
@@ -145,8 +145,8 @@ def find(
 
     start = _starts(placement, search, radius, held)
     z = ascend(placement, theta, lambda p: losses(p).sum(), start, k=radius, steps=search.steps)
-    if also is not None:
-        z = {key: torch.cat([value, also[key]]) for key, value in z.items()}
+    candidates = [z, _vertices(placement, z, radius), *([] if also is None else [also])]
+    z = {key: torch.cat([own[key] for own in candidates]) for key in z}
     with torch.no_grad():
         params = realise(placement, theta, z)
         found = losses(params)
@@ -168,6 +168,13 @@ def _starts(placement: Placement, search: Search, radius: float, held: Mapping[s
         inside[key][0] = _NEAR * radius * value[0]
     every = {key: value.expand(search.restarts, *value.shape[1:]) for key, value in held.items()}
     return project(placement, {**inside, **every}, radius)
+
+
+def _vertices(placement: Placement, z: Mapping[str, Tensor], radius: float) -> dict[str, Tensor]:
+    """The vertices of the box nearest to devices: an ascent that turned once stops short of them."""
+    free = [key for key in z if placement.coordinates[key].kind == "continuous"]
+    moved = {key: radius * torch.where(z[key] < 0, -1.0, 1.0).to(z[key].dtype) for key in free}
+    return project(placement, {**z, **moved}, radius)
 
 
 def cross_entropies(logits: Tensor, y: Tensor, weights: Tensor | None = None) -> Tensor:

@@ -9,6 +9,7 @@ A device is chosen on one part of the data and scored on another.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -150,7 +151,9 @@ def worst_case(
     rows = randomness.permutation(randomness.key(seed, "attack", "data", "order", "sample", 0), len(whole))[:samples]
     batch = to_batch(whole, np.sort(rows), dtype_of(net))
     chosen = box_profile(profile)
-    base = Chip(chosen).deploy(net, 1, seed, "attack", only=only)
+    with warnings.catch_warnings():  # the notes say the same
+        warnings.simplefilter("ignore")
+        base = Chip(chosen).deploy(net, 1, seed, "attack", only=only)
     weights, held = class_weights(task), held_coordinates(base.placement, seed)
 
     def scores(z: Mapping[str, Tensor]) -> NDArray[np.float64]:
