@@ -56,7 +56,7 @@ class WorstCase:
         losses: By loss, that largest loss [radius].
         gaussian: Scores of Gaussian mismatch of the same size [radius, chip].
         vertices: Scores of random vertices of the box [radius, chip].
-        nominal: Score of the device without random variation.
+        nominal: Score at z = 0, with the same outliers and faults as all others.
         metric: What the score is: "accuracy" or "balanced accuracy".
         profile: Name of the profile; "" for relative levels.
         harmful: The device with the lowest score of all attacked ones at the largest radius.
@@ -157,7 +157,7 @@ def worst_case(
     weights, held = class_weights(task), held_coordinates(base.placement, seed)
 
     def scores(z: Mapping[str, Tensor]) -> NDArray[np.float64]:
-        return score(choose(base, z) if z else base, scored, task.metric)
+        return score(choose(base, z), scored, task.metric)
 
     attacked, found_losses, ends = {}, {}, []
     for search in searches:
@@ -169,6 +169,7 @@ def worst_case(
             worst.append(float(found.loss[0]))
         attacked[search.loss], found_losses[search.loss] = np.array(row), np.array(worst)
         ends.append((row[-1], {key: value[:1] for key, value in (last or {}).items()}))
+    still = {c.key: torch.zeros(1, *c.shape) for c in base.placement.coordinates.values() if c.kind == "continuous"}
     random = {kind: _random(base, kind, chips, seed) for kind in (_GAUSSIAN, _VERTEX)}
     every = {key: value.expand(chips, *value.shape[1:]) for key, value in held.items()}
 
@@ -183,7 +184,7 @@ def worst_case(
         found_losses,
         np.stack([of_size(_GAUSSIAN, radius) for radius in sizes]),
         np.stack([of_size(_VERTEX, radius) for radius in sizes]),
-        float(scores(held)[0]),
+        float(scores({**still, **held})[0]),
         task.metric,
         "" if profile is None else profile.name,
         choose(base, min(ends, key=lambda end: end[0])[1]),

@@ -95,6 +95,15 @@ def test_one_seed_is_one_result(network, task):
     assert np.array_equal(first.losses["kl"], second.losses["kl"])
 
 
+def test_without_variation_it_is_the_nominal_network(network, task):
+    net, batch = network(), to_batch(task.test, slice(None))
+    found = worst_case(net, task, [0.1], losses=["kl"], steps=1, restarts=1, chips=1)
+    assert found.nominal == (net(batch.x, batch.lengths).argmax(-1) == batch.y).double().mean()
+    ideal = worst_case(net, task, [0.1, 3.0], profile=load_profile("ideal"), steps=1, restarts=1, chips=2)
+    assert (ideal.attacked["task"] == found.nominal).all()
+    assert (ideal.gaussian == found.nominal).all()
+
+
 def test_mistakes_are_refused(linear, task):
     net = linear()
     for options, message in (
