@@ -28,6 +28,8 @@ COMMANDS = [
     ("deploy",),
     ("benchmark",),
     ("report",),
+    ("worst",),
+    ("certify",),
     ("profiles",),
     ("profiles", "list"),
     ("profiles", "show"),

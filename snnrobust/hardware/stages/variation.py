@@ -20,7 +20,7 @@ lognormal is S T_ref / T (environment.py).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -111,6 +111,34 @@ class Variation:
             return theta
         move = self._absolute if self.entry.mode == "absolute" else self._relative
         return by_instance(move(theta, context), theta, *parts)
+
+    def between(self, theta: Tensor, low: float, high: float, context: Context) -> tuple[Tensor, Tensor]:
+        """The least and the largest theta' of devices with low <= zeta <= high; theta' is monotone in zeta.
+
+        What is drawn in every trial is at its median, and no device is an outlier.
+        """
+        move = (self._absolute if self.entry.mode == "absolute" else self._relative)(theta, context)
+        ends = [move(theta.new_full((1,) * theta.ndim, zeta), None, None) for zeta in (low, high)]
+        return torch.minimum(*ends), torch.maximum(*ends)
+
+    def reaches(self, k: float, shared: Mapping[str, tuple[float, float]]) -> tuple[float, float]:
+        """Ends of zeta in the box of k standard deviations, over all elements.
+
+        Args:
+            k: Half-width of the box.
+            shared: Ends of coordinates that are known to lie in a part of it, by key.
+        """
+        low, high = 0.0, 0.0
+        for c in self.coordinates():
+            if c.kind == "continuous":
+                factor = self.shares()[c.component]
+                if c.component == "spatial" and self.site.basis is not None:
+                    factor *= float(self.site.basis.abs().sum(1).max())
+                if c.component == "device" and self.mixing is not None:
+                    factor *= sum(abs(weight) for weight, _ in self.mixing.terms)
+                ends = shared.get(c.key, (-k, k))
+                low, high = low + factor * ends[0], high + factor * ends[1]
+        return max(low, -k), min(high, k)
 
     def project(self, z: Z, k: float) -> dict[str, Tensor]:
         """Shared coordinates clipped to +-k, then each element's own to what the bound on their sum leaves.

@@ -1,0 +1,206 @@
+"""Certificates: which samples every device in a box classifies correctly, by interval bound propagation.
+
+A sample is certified if the lower bound of its true class's logit exceeds the upper bounds of all others, for all
+devices with |z| <= k at once (Büchel, Faber and Muir, ICLR 2022, arXiv:2106.05009, figure S9). It is a statement about
+a box, never about a share of chips: a box of k standard deviations in thousands of coordinates holds almost no chip.
+The bounds are wide, so the largest k at which they still say something is small; it is a diagnostic that compares
+networks. A statement about chips is a yield with its confidence interval.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from snnrobust.errors import ConfigError
+from snnrobust.evaluation.boxes import Pieces, common_coordinates, left_out, parameter_box
+from snnrobust.evaluation.interval_network import Bounds, check_supported, network_bounds
+from snnrobust.evaluation.intervals import UNITS, Interval, hull
+from snnrobust.hardware.mismatch import Placement, place
+from snnrobust.hardware.model import Deployable
+from snnrobust.hardware.profile import Profile
+from snnrobust.snn.network import Network
+from snnrobust.tasks import Split
+from snnrobust.training.data import to_batch
+
+STATEMENT = "for every device in the box; never a share of chips"
+"""What has to be said beside every certificate."""
+BATCH = 128
+SMALLEST, LARGEST = 1e-7, 10.0
+"""Ends of the search for the largest box, in standard deviations."""
+
+
+@dataclass(frozen=True, eq=False)
+class Certificate:
+    """What holds for every device in a box.
+
+    Attributes:
+        k: Half-width of the box in standard deviations of the profile; a fraction of |theta| for a relative level of 1.
+        certified: True where every device classifies the sample correctly [B].
+        low: Lower bounds of the logits [B, O].
+        high: Upper bounds of the logits [B, O].
+        certain: Share of the spikes (samples, steps, neurons) that are the same on all devices.
+        excluded: What devices have and the box has not, such as outliers.
+    """
+
+    k: float
+    certified: NDArray[np.bool_]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    certain: float
+    excluded: tuple[str, ...]
+
+    @property
+    def share(self) -> float:
+        """Share of the samples that are certified."""
+        return float(self.certified.mean())
+
+
+def certify(net: Deployable, data: Split, k: float, *, profile: Profile | None = None, depth: int = 0) -> Certificate:
+    """Bounds of the logits of all devices in a box, and which samples these certify.
+
+    Args:
+        net: A network of LIF or ALIF layers with a readout; its parameters' precision is that in which it runs.
+        data: Samples, such as `task.test`.
+        k: Half-width of the box in standard deviations.
+        profile: The chip; None for the box |theta' - theta| <= k |theta| on weights and biases.
+        depth: How often a part of the box in which a sample is not certified is halved along one of the factors that
+            all neurons share (a die's, an only core's), in turn; a sample is certified if it is in all parts.
+
+    Raises:
+        ConfigError: For a network without bounds, or an argument outside its domain.
+        ProfileError: For a profile without bounds, such as one with an array of memristors.
+    """
+    if not 0 <= k < math.inf:
+        raise ConfigError(f"k: {k} must be a finite number of standard deviations, 0 or more")
+    if depth < 0:
+        raise ConfigError(f"depth: {depth} must be 0 or more")
+    search = _Search.of(check_supported(net), profile)
+    parts = [search.over(data, slice(n, n + BATCH), k, depth) for n in range(0, len(data), BATCH)]
+    sizes = np.array([len(part.certified) for part in parts])
+    return Certificate(
+        k,
+        np.concatenate([part.certified.numpy() for part in parts]),
+        np.concatenate([part.bounds.logits.low.numpy() for part in parts]),
+        np.concatenate([part.bounds.logits.high.numpy() for part in parts]),
+        float(np.average([part.bounds.certain for part in parts], weights=sizes)),
+        left_out(search.placement),
+    )
+
+
+def largest_k(
+    net: Deployable,
+    data: Split,
+    *,
+    profile: Profile | None = None,
+    share: float = 0.0,
+    depth: int = 0,
+    precision: float = 0.02,
+) -> float:
+    """The largest box in which more than a share of the samples is certified, by bisection of log k.
+
+    With share 0 it is the largest k at which the certificate is not vacuous: one sample is still certified.
+
+    Args:
+        net: See `certify`.
+        data: Samples.
+        profile: See `certify`.
+        share: Share of the samples, a fraction below 1.
+        depth: See `certify`.
+        precision: Relative width of the bracket at the end.
+
+    Returns:
+        The lower end of the bracket, at which the certificate was checked; 0 where even the smallest box of 1e-7 has
+        none, and 10, the end of the search, where the largest has one.
+    """
+    if not 0 <= share < 1:
+        raise ConfigError(f"share: {share} must be a fraction from 0 to below 1")
+    if not 0 < precision < math.inf:
+        raise ConfigError(f"precision: {precision} must be above 0")
+
+    def holds(k: float) -> bool:
+        return certify(net, data, k, profile=profile, depth=depth).share > share
+
+    low, high = SMALLEST, LARGEST
+    if not holds(low):
+        return 0.0
+    if holds(high):
+        return high
+    while high > low * (1 + precision):
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    return low
+
+
+def spread_samples(data: Split, count: int) -> Split:
+    """At most `count` samples, evenly spread over the data."""
+    rows = np.unique(np.linspace(0, len(data) - 1, min(count, len(data))).round().astype(np.int64))
+    groups = None if data.groups is None else data.groups[rows]
+    return Split(data.x[rows], data.y[rows], data.lengths[rows], data.indices[rows], groups)
+
+
+class _Part(NamedTuple):
+    """Bounds of some samples, and which of these are certified."""
+
+    bounds: Bounds
+    certified: Tensor
+
+
+@dataclass(frozen=True)
+class _Search:
+    """A network on the profile whose box is searched."""
+
+    net: Network
+    placement: Placement
+    theta: Mapping[str, Tensor]
+    common: tuple[str, ...]
+
+    @classmethod
+    def of(cls, net: Network, profile: Profile | None) -> _Search:
+        placement = place(Profile.relative(1.0) if profile is None else profile, net.parameter_specs())
+        theta = {name: p.detach() for name, p in net.nominal().items()}
+        return cls(net, placement, theta, common_coordinates(placement))
+
+    def over(self, data: Split, rows: slice, k: float, depth: int) -> _Part:
+        """The bounds of a batch of samples."""
+        batch = to_batch(data, rows, torch.float64)
+        whole = dict.fromkeys(self.common, (-k, k))
+        return self._inside(batch.x, batch.y, batch.lengths, k, whole, depth if self.common else 0, 0)
+
+    def _inside(
+        self, x: Tensor, y: Tensor, lengths: Tensor | None, k: float, pieces: Pieces, depth: int, turn: int
+    ) -> _Part:
+        """Bounds over a part of the box, halved where they do not certify."""
+        box = parameter_box(self.placement, self.theta, k, pieces)
+        unit = max(UNITS[p.dtype] for p in self.theta.values())
+        found = network_bounds(self.net, box, x, lengths, unit=unit)
+        certified = _separated(found.logits, y)
+        open_ = (~certified).nonzero().squeeze(-1)
+        if not depth or not len(open_):
+            return _Part(found, certified)
+        key = self.common[turn % len(self.common)]
+        low, high = pieces[key]
+        middle = (low + high) / 2
+        halves = []
+        for ends in ((low, middle), (middle, high)):
+            of_open = None if lengths is None else lengths[open_]
+            part = {**pieces, key: ends}
+            halves.append(self._inside(x[:, open_], y[open_], of_open, k, part, depth - 1, turn + 1))
+        certified[open_] = halves[0].certified & halves[1].certified
+        both = hull(*(half.bounds.logits for half in halves))
+        found.logits.low[open_], found.logits.high[open_] = both
+        return _Part(found, certified)
+
+
+def _separated(logits: Interval, y: Tensor) -> Tensor:
+    """True where the true class's lower bound exceeds all other upper bounds [B]."""
+    true = torch.nn.functional.one_hot(y, logits.low.shape[-1]).bool()
+    others = logits.high.masked_fill(true, -torch.inf).amax(-1)
+    return logits.low.gather(-1, y.unsqueeze(-1)).squeeze(-1) > others

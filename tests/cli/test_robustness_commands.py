@@ -1,0 +1,52 @@
+"""worst and certify on the command line: tables, the statement beside them, one line for every mistake."""
+
+import pytest
+from typer.testing import CliRunner
+
+from snnrobust.cli import app
+from snnrobust.storage import read_run
+
+
+def run(*words):
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    path = tmp_path_factory.mktemp("robustness") / "net.h5"
+    result = run("train", "--hidden", 8, "--epochs", 2, "--seed", 3, "-o", path)
+    assert result.exit_code == 0, result.output
+    return path
+
+
+def test_worst_prints_curves_and_keeps_the_chip(trained, tmp_path):
+    output = tmp_path / "worst.h5"
+    options = ("--radii", "0.1,0.3", "--steps", 2, "--restarts", 2, "--chips", 2, "--samples", 40)
+    result = run("worst", trained, *options, "-o", output)
+    assert result.exit_code == 0, result.output
+    for words in ("task attack", "kl attack", "vertices min", "a worst case, not a yield statement", "40 samples"):
+        assert words in " ".join(result.stdout.split())
+    assert read_run(output).array("worst_case/radius").values.tolist() == [0.1, 0.3]
+
+
+def test_certify_prints_boxes_and_the_largest(trained):
+    result = run("certify", trained, "--boxes", "0,0.001", "--samples", 30, "--profile", "dynapse1")
+    assert result.exit_code == 0, result.output
+    for words in ("samples certified", "largest box", "never a share of chips", "the box leaves out: outliers"):
+        assert words in " ".join(result.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("worst", "--radii", "a"), "error: radii: 'a' must be numbers"),
+        (("worst", "--losses", "ce"), "error: loss: unknown 'ce'"),
+        (("certify", "--boxes", "-1"), "error: k: -1.0 must be"),
+        (("certify", "--profile", "pcm_ibm"), "error: pcm_ibm: no bounds over devices"),
+    ],
+)
+def test_a_mistake_is_one_line(trained, words, message):
+    result = run(words[0], trained, *words[1:])
+    assert result.exit_code == 2
+    assert result.stderr.startswith(message)
+    assert len(result.stderr.splitlines()) == 1
