@@ -48,7 +48,7 @@ def with_choices(objective: Choices, texts: Iterable[str]) -> Choices:
             values[outer] = _parsed(outer, value, _types(objective)[outer])
     for outer, own in inner.items():
         noise = values.get(outer, getattr(objective, outer))
-        if not isinstance(noise, ForwardNoise | float):
+        if outer != "forward_noise" or not isinstance(noise, ForwardNoise | float):
             raise ConfigError(f"set: {outer} of objective {objective.name} has no choices of its own")
         values[outer] = with_choices(ForwardNoise(level=noise) if isinstance(noise, float) else noise, own)
     return replace(objective, **values)
@@ -59,12 +59,11 @@ def rows() -> list[tuple[str, str, str, str]]:
     found = []
     for name, kind in OBJECTIVES.items():
         own = kind()
-        what = (kind.__doc__ or "").strip().split("\n")[0]
+        what = (kind.__doc__ or "").strip().split("\n")[0].removesuffix(".")
         found.append((name, str(own.passes), what, _text(own, {})))
     for name, own in NAMED.items():
-        what = (
-            f"{own.name}, as the paper's code runs it" if name.endswith("_as_published") else f"{own.name}, chosen so"
-        )
+        published = name.endswith("_as_published")
+        what = f"{own.name} {'as the code of the paper runs it' if published else 'with other choices'}"
         found.append((name, str(own.passes), what, _text(own, type(own)().to_dict())))
     return found
 
@@ -98,4 +97,4 @@ def _parsed(name: str, text: str, kind: Any) -> Any:  # noqa: ANN401 (a type, an
         return TypeAdapter(allowed).validate_python(value)
     except ValidationError:
         shown = getattr(allowed, "__name__", str(allowed))
-        raise ConfigError(f"set: {name}={text} must be {shown.replace('NoneType', 'none')}") from None
+        raise ConfigError(f"set: {name}={text} must be {shown.replace('None', 'none')}") from None

@@ -160,4 +160,4 @@ def _instances(part: Tensor, shape: tuple[int, ...]) -> torch.Size:
 
 def _scaled(parts: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], factor: Tensor) -> dict[str, Tensor]:
     """Tensors times a factor of each instance."""
-    return {name: part * factor.reshape(*factor.shape, *(1 for _ in shapes[name])) for name, part in parts.items()}
+    return {name: part * factor[(..., *(None for _ in shapes[name]))] for name, part in parts.items()}
