@@ -40,7 +40,8 @@ class ForwardNoise(Choices):
     or random devices of a profile, theta' = realise(profile, theta, z). Passes a step: draws.
 
     With antithetic pairs z, -z the part of the loss that is odd in z cancels from the mean. `devices` gives every
-    device a part of the batch: as many devices as samples make it noise per sample, for the cost of one pass. A level
+    device a part of the batch: as many devices as samples make it noise per sample. It sees as many samples as one pass
+    does, but runs the parts one after the other, and small ones take longer than their share. A level
     drawn anew at each step is the variance-aware training of arXiv:2503.16183, and one that grows over the training
     that of arXiv:2602.07320, which finds a level above that of the chips best.
 
