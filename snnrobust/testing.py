@@ -1,16 +1,22 @@
 """Shared test suites for what users add from outside: each raises AssertionError with one line on what is wrong.
 
-from snnrobust.testing import check_neuron, check_profile
+from snnrobust.testing import check_neuron, check_objective, check_profile
 
 def test_my_neuron():
     check_neuron(MyNeuron)
 
 def test_my_chip():
     check_profile(load_profile("my_chip.yaml"))
+
+def test_my_objective():
+    check_objective(MyObjective(strength=2.0))
 """
 
 from __future__ import annotations
 
+import json
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -19,8 +25,11 @@ from torch import Tensor
 from snnrobust.hardware import Placement, Profile, draw, place, project, realise
 from snnrobust.hardware.profile import parse_profile
 from snnrobust.snn import ALIF, LI, NEURONS, Network, SpikingLayer
+from snnrobust.snn.specs import ParameterSpec
+from snnrobust.training import Batch, Objective, Problem, StepKey, StepResult, objective_from
+from snnrobust.training.objectives import OBJECTIVES, Choices
 
-__all__ = ["check_neuron", "check_profile"]
+__all__ = ["check_neuron", "check_objective", "check_profile"]
 
 INPUTS, NEURON_COUNT, STEPS, BATCH, INSTANCES = 3, 6, 40, 4, 3
 
@@ -79,6 +88,74 @@ def check_profile(profile: Profile) -> None:
     _check_projection(placement)
     after = [_snapshot(layer) for layer in net.spiking.values()]
     _require(_same(before, after), "a deployment changes parameters, gradients, modes or torch's generator")
+
+
+def check_objective(objective: Objective) -> None:
+    """Hold an objective to what the trainer, run files and comparisons at equal cost rely on.
+
+    It is bound to a small spiking network. Checked are that it gives a finite gradient for each parameter that requires
+    one and for no other, that it is a pure function of parameters, batch and key, that nothing else changes, that it
+    takes the passes it declares, that its choices are plain values, and, if its class stands in `OBJECTIVES`, that a
+    run file gives it back.
+
+    Args:
+        objective: An objective.
+
+    Raises:
+        AssertionError: On the first property that does not hold.
+    """
+    net = Network.recurrent(INPUTS, NEURON_COUNT, 2, tau_mem=5e-3, tau_syn=2e-3, tau_out=5e-3, seed=1).eval()
+    x = 3 * torch.randn(STEPS, BATCH, INPUTS, generator=torch.Generator().manual_seed(0))
+    batch = Batch(x, torch.arange(BATCH) % 2, torch.tensor([STEPS, STEPS - 7, 3, 1]))
+    counted = _Counted(net)
+    before = [_snapshot(layer) for layer in net.spiking.values()]
+    result = objective.bind(Problem(counted))(net.nominal(), batch, StepKey(1, 5))
+    passes = counted.samples / BATCH
+    after = [_snapshot(layer) for layer in net.spiking.values()]
+    _require(_same(before, after), "a step changes parameters, gradients, modes or torch's generator")
+    _check_step(result, net)
+    with torch.random.fork_rng():
+        torch.manual_seed(99)
+        again = objective.bind(Problem(counted))(net.nominal(), batch, StepKey(1, 5))
+    names = list(result.grads)
+    equal = result.loss == again.loss and _same([result.grads[n] for n in names], [again.grads[n] for n in names])
+    _require(equal, "the same parameters, batch and key must give the same step")
+    if isinstance(objective, Choices):
+        _require(passes == objective.passes, f"passes: {objective.passes} declared, {passes:g} taken")
+    stored = json.loads(json.dumps(objective.to_dict()))
+    _require(stored.get("name") == objective.name, f"to_dict: must hold the name {objective.name!r}")
+    if OBJECTIVES.get(objective.name) is type(objective):
+        _require(objective_from(stored) == objective, "to_dict: a run file must give the objective back")
+
+
+class _Counted:
+    """A network that counts the samples of its passes, K times where there are K instances."""
+
+    def __init__(self, net: Network) -> None:
+        self.net, self.samples = net, 0
+
+    def nominal(self) -> dict[str, Tensor]:
+        return self.net.nominal()
+
+    def parameter_specs(self) -> dict[str, ParameterSpec]:
+        return self.net.parameter_specs()
+
+    def run(self, params: Mapping[str, Tensor], x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        logits = self.net.run(params, x, lengths)
+        self.samples += logits.numel() // logits.shape[-1]
+        return logits
+
+
+def _check_step(result: StepResult, net: Network) -> None:
+    _require(math.isfinite(result.loss), f"loss: {result.loss} must be finite")
+    wanted = {name for name, p in net.nominal().items() if p.requires_grad}
+    _require(set(result.grads) == wanted, f"grads: must be those of {sorted(wanted)}")
+    for name, p in net.nominal().items():
+        if name in wanted:
+            g = result.grads[name]
+            _require(g.shape == p.shape, f"gradient of {name}: shape {tuple(g.shape)} must be {tuple(p.shape)}")
+            _require(bool(g.isfinite().all()) and not g.requires_grad, f"gradient of {name}: must be finite, no graph")
+    _require(any(bool(g.any()) for g in result.grads.values()), "grads: are zero everywhere, so nothing can be trained")
 
 
 def _require(condition: bool, message: str) -> None:

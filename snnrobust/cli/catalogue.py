@@ -1,4 +1,4 @@
-"""Commands that show what there is: profiles, tasks, data sets. Only a figure loads torch."""
+"""Commands that show what there is: profiles, tasks, objectives, data sets. Only figures and objectives load torch."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from snnrobust.cli.app import Data, app, fail
 
 profiles_app = typer.Typer(help="Hardware profiles: list, show, validate, compare.", no_args_is_help=True)
 tasks_app = typer.Typer(help="Tasks: list, show.", no_args_is_help=True)
+objectives_app = typer.Typer(help="How networks are trained: list.", no_args_is_help=True)
 data_app = typer.Typer(help="Data sets: where they are, download.", no_args_is_help=True)
 app.add_typer(profiles_app, name="profiles")
 app.add_typer(tasks_app, name="tasks")
+app.add_typer(objectives_app, name="objectives")
 app.add_typer(data_app, name="data")
 
 
@@ -128,6 +130,16 @@ def tasks_show(
         ("licence", task.licence),
     ):
         print(f"  {label + ':':<10} {text}")
+
+
+@objectives_app.command("list")
+def objectives_list() -> None:
+    """All objectives: what a step costs, what they minimise, and their choices, which `train --set` changes."""
+    from snnrobust.cli.choices import rows
+    from snnrobust.report.text import console, table
+
+    columns = {"objective": "name", "passes": "number", "what": "text", "choices": "text"}
+    console().print(table("", columns, rows()))
 
 
 @data_app.command("where")

@@ -59,9 +59,7 @@ def demo(
 def train(
     output: Annotated[Path, typer.Option("--output", "-o", help="Run file.", show_default=False)],
     task: Annotated[str, typer.Option(help="Task; see `snnrobust tasks list`.")] = "vowels",
-    objective: Annotated[
-        str, typer.Option(help="standard, forward_noise, quantization_aware or adversarial.")
-    ] = "standard",
+    objective: Annotated[str, typer.Option(help="How it is trained; see `snnrobust objectives list`.")] = "standard",
     neuron: Annotated[str, typer.Option(help="lif or alif.")] = "lif",
     hidden: Annotated[int, typer.Option(help="Hidden neurons.", min=1)] = 100,
     readout: Annotated[str, typer.Option(help="li (leaky integrators) or rate (mean spike rate).")] = "li",
@@ -79,14 +77,31 @@ def train(
     schedule: Annotated[str, typer.Option(help="constant, cosine or step.")] = "cosine",
     clip_norm: Annotated[float, typer.Option(help="Largest gradient norm.")] = 1.0,
     select: Annotated[str, typer.Option(help="Weights kept: auto, validation, average or last.")] = "auto",
+    ema: Annotated[
+        float | None, typer.Option(help="Keep a running mean of the weights with this decay an update, such as 0.99.")
+    ] = None,
+    clip_weights: Annotated[
+        float | None, typer.Option(help="Largest weight, in standard deviations of its tensor, such as 2.5.")
+    ] = None,
     firing_rate_penalty: Annotated[float, typer.Option(help="Weight of the firing-rate penalty.", min=0)] = 0.0,
     firing_rate: Annotated[
         float, typer.Option(help="Firing rate that the penalty aims at, spikes a step.", min=0, max=1)
     ] = 0.01,
-    level: Annotated[float, typer.Option(help="Forward noise: relative std, a fraction (0.3).", min=0)] = 0.3,
-    attack_radius: Annotated[float, typer.Option(help="Attack: half-width of the box as a fraction.", min=0)] = 0.1,
-    attack_steps: Annotated[int, typer.Option(help="Attack: ascent steps.")] = 10,
-    beta: Annotated[float, typer.Option(help="Attack: weight of the divergence.", min=0)] = 0.1,
+    level: Annotated[
+        float | None, typer.Option(help="Forward noise: relative std, a fraction; 0.3 by default.", min=0)
+    ] = None,
+    attack_radius: Annotated[
+        float | None,
+        typer.Option(help="Attack: half-width of the box as a fraction; the objective's own by default.", min=0),
+    ] = None,
+    attack_steps: Annotated[
+        int | None, typer.Option(help="Attack: ascent steps; the objective's own by default.")
+    ] = None,
+    beta: Annotated[float | None, typer.Option(help="Attack: weight of the divergence; 0.1 by default.", min=0)] = None,
+    choices: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Another choice of the objective, such as draws=4; may be repeated."),
+    ] = None,
     profile: Annotated[
         str | None, typer.Option(help="Attack or draw devices of this profile; the radius is then in its sigmas.")
     ] = None,
@@ -99,7 +114,7 @@ def train(
     """Train a recurrent spiking network; the same command goes on after an interruption."""
     from snnrobust.evaluation.study import network_for
     from snnrobust.tasks import load_task
-    from snnrobust.training import FiringRate
+    from snnrobust.training import FiringRate, WeightClip
     from snnrobust.training import train as train_network
 
     loaded = load_task(task, data=data, encoding=encoding)
@@ -113,7 +128,7 @@ def train(
         fan_in=fan_in,
         seed=seed,
     )
-    chosen = objective_of(objective, level, attack_radius, attack_steps, beta, profile)
+    chosen = objective_of(objective, level, attack_radius, attack_steps, beta, profile, choices or ())
     result = train_network(
         net,
         loaded,
@@ -128,6 +143,8 @@ def train(
         schedule=schedule,
         clip_norm=clip_norm,
         select=select,
+        ema=ema,
+        limit=None if clip_weights is None else WeightClip(deviations=clip_weights),
         seed=seed,
     )
     kept = "average of the last epochs" if result.selected_epoch < 0 else f"epoch {result.selected_epoch + 1}"

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from snnrobust.errors import ConfigError, RunFileError, unknown
+from snnrobust.errors import ConfigError, RunFileError
 
 if TYPE_CHECKING:
     from snnrobust.tasks import Task
     from snnrobust.training import TrainedModel
-    from snnrobust.training.objectives import Objective
+    from snnrobust.training.objectives import Choices
 
 
 def check_output(output: Path | None, inputs: Iterable[Path]) -> None:
@@ -61,19 +61,26 @@ def fractions(option: str, text: str) -> list[float]:
     return values
 
 
-def objective_of(name: str, level: float, radius: float, steps: int, beta: float, profile: str | None) -> Objective:
-    """The objective of this name with those of the options that are fields of it."""
-    from snnrobust.training.objectives import OBJECTIVES
+def objective_of(
+    name: str,
+    level: float | None,
+    radius: float | None,
+    steps: int | None,
+    beta: float | None,
+    profile: str | None,
+    choices: Iterable[str] = (),
+) -> Choices:
+    """The objective of this name with those of the options that are given and are fields of it, then with choices."""
+    from snnrobust.cli.choices import named_objective, with_choices
 
-    if name not in OBJECTIVES:
-        raise ConfigError(unknown("objective", name, OBJECTIVES))
-    kind = OBJECTIVES[name]
-    taken = {field.name for field in fields(kind)}
+    objective = named_objective(name)
+    taken = {field.name for field in fields(objective)}
     if profile is not None and "profile" not in taken:
         raise ConfigError(f"profile: {profile} is not for objective {name}, which sees no devices")
     options: dict[str, Any] = {"level": level, "forward_noise": level, "profile": profile}
     options |= {"radius": radius, "steps": steps, "beta": beta}
-    return kind(**{option: value for option, value in options.items() if option in taken})
+    given = {option: value for option, value in options.items() if option in taken and value is not None}
+    return with_choices(replace(objective, **given), choices)
 
 
 def trained_models(paths: Iterable[Path], data: Path | None) -> tuple[dict[str, TrainedModel], Task]:

@@ -1,36 +1,63 @@
 """Training: objectives with random and adversarial devices, the trainer, trained networks in run files."""
 
 from snnrobust.training import objectives
-from snnrobust.training.limits import FanInLimit
+from snnrobust.training.limits import FanInLimit, WeightClip
 from snnrobust.training.objectives import (
+    ABCD,
+    AMP,
+    ASAM,
+    AWP,
+    NAMED,
     OBJECTIVES,
+    SAM,
     Adversarial,
+    CVaR,
+    Distillation,
+    Dropout,
+    EntropySGD,
     ForwardNoise,
+    MixedNoise,
     Objective,
     QuantizationAware,
+    RightCensoredNoise,
     Standard,
+    objective_from,
 )
 from snnrobust.training.problem import Batch, FiringRate, Problem, StepKey, StepResult
 from snnrobust.training.record import TrainedModel, models_of
 from snnrobust.training.trainer import Settings, TrainResult, train
 
 __all__ = [
+    "ABCD",
+    "AMP",
+    "ASAM",
+    "AWP",
+    "NAMED",
     "OBJECTIVES",
+    "SAM",
     "Adversarial",
     "Batch",
+    "CVaR",
+    "Distillation",
+    "Dropout",
+    "EntropySGD",
     "FanInLimit",
     "FiringRate",
     "ForwardNoise",
+    "MixedNoise",
     "Objective",
     "Problem",
     "QuantizationAware",
+    "RightCensoredNoise",
     "Settings",
     "Standard",
     "StepKey",
     "StepResult",
     "TrainResult",
     "TrainedModel",
+    "WeightClip",
     "models_of",
+    "objective_from",
     "objectives",
     "train",
 ]

@@ -43,6 +43,7 @@ class State:
         kept_score: Validation score of the best weights.
         kept_epoch: Epoch of the kept weights, -1 for an average.
         kept_count: How many epochs the average covers.
+        averaged: Running mean of the trained parameters over updates; empty without one.
     """
 
     params: dict[str, Tensor]
@@ -54,6 +55,7 @@ class State:
     kept_score: float = float("-inf")
     kept_epoch: int = -1
     kept_count: int = 0
+    averaged: dict[str, Tensor] = field(default_factory=dict)
 
     def to_group(self) -> Group:
         """The state as a group of a run file."""
@@ -62,6 +64,7 @@ class State:
             "first_moment": tensor_group({n: m for n, (m, _) in self.moments.items()}),
             "second_moment": tensor_group({n: v for n, (_, v) in self.moments.items()}),
             "kept": tensor_group(self.kept),
+            "averaged": tensor_group(self.averaged),
             "history": history_group(self.history),
         }
         names = ("epoch", "step", "kept_score", "kept_epoch", "kept_count")
@@ -82,6 +85,7 @@ class State:
             float(group.attrs["kept_score"]),
             int(group.attrs["kept_epoch"]),
             int(group.attrs["kept_count"]),
+            tensors_of(group.group("averaged")) if "averaged" in group else {},
         )
 
 

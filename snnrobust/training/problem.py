@@ -32,10 +32,17 @@ class Batch(NamedTuple):
 
 
 class StepKey(NamedTuple):
-    """What the random draws of one update are keyed by."""
+    """What the random draws of one update are keyed by, and how far the training is.
+
+    Attributes:
+        seed: Seed of the training.
+        step: Number of the update, from 0.
+        done: Share of the training before it, 0 to 1; no draw depends on it.
+    """
 
     seed: int
     step: int
+    done: float = 1.0
 
 
 class StepResult(NamedTuple):
@@ -45,11 +52,25 @@ class StepResult(NamedTuple):
         loss: The objective's value.
         grads: Gradient by parameter, for the parameters that require one.
         metrics: Parts of the loss, for the history.
+        shift: What is added to parameters before the optimiser's step, by name; the gradients are those there.
     """
 
     loss: float
     grads: dict[str, Tensor]
     metrics: dict[str, float]
+    shift: Mapping[str, Tensor] | None = None
+
+
+class Outputs(NamedTuple):
+    """What the task loss is made of.
+
+    Attributes:
+        logits: [B, O], or [K, B, O] of K devices.
+        rates: Mean spikes a step of each spiking layer, [B, N] or [K, B, N]; empty without a firing-rate penalty.
+    """
+
+    logits: Tensor
+    rates: Mapping[str, Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,18 +114,28 @@ class Problem:
         return self.net.run(params, batch.x, batch.lengths)
 
     def task(self, params: Params, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Cross-entropy and penalty of these parameters, a scalar, and their logits [B, O]."""
+        """Cross-entropy and penalty of these parameters, a scalar or [K], and their logits [B, O] or [K, B, O]."""
+        outputs = self.outputs(params, batch)
+        return self.loss(outputs, batch.y), outputs.logits
+
+    def outputs(self, params: Params, batch: Batch) -> Outputs:
+        """What the task loss of these parameters is made of, in one pass."""
         if self.firing_rate is None or not isinstance(self.net, Network):
-            logits = self.logits(params, batch)
-            return self.cross_entropy(logits, batch.y), logits
-        logits, rates = self.net.rates(params, batch.x, batch.lengths)
-        loss = self.cross_entropy(logits, batch.y)
-        for rate in rates.values():
-            loss = loss + self.firing_rate.weight * ((rate - self.firing_rate.target) ** 2).sum()
-        return loss, logits
+            return Outputs(self.logits(params, batch), {})
+        return Outputs(*self.net.rates(params, batch.x, batch.lengths))
+
+    def loss(self, outputs: Outputs, y: Tensor) -> Tensor:
+        """Cross-entropy and penalty, a scalar, or [K] where a device has outputs of its own."""
+        loss = self.cross_entropy(outputs.logits, y)
+        if self.firing_rate is not None:
+            for rate in outputs.rates.values():
+                loss = loss + self.firing_rate.weight * ((rate - self.firing_rate.target) ** 2).sum((-2, -1))
+        return loss
 
     def cross_entropy(self, logits: Tensor, y: Tensor) -> Tensor:
-        """Mean cross-entropy of logits [B, O]."""
+        """Mean cross-entropy of logits [B, O], or of each device's [K, B, O]."""
+        if logits.ndim == 3:
+            return torch.stack([self.cross_entropy(own, y) for own in logits])
         weights = None if self.class_weights is None else self.class_weights.to(logits.dtype)
         return torch.nn.functional.cross_entropy(logits, y, weight=weights)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from snnrobust.storage import locked
 from snnrobust.tasks import Split, Task
 from snnrobust.training.checkpoint import State, TrainingFile
 from snnrobust.training.data import batch_count, batches, class_weights, data_hash, precision, to_batch
-from snnrobust.training.limits import FanInLimit
+from snnrobust.training.limits import Limit, within
 from snnrobust.training.objectives import LossAndGrad, Objective, Standard
 from snnrobust.training.problem import FiringRate, Params, Problem, StepKey
 from snnrobust.training.record import History, TrainedModel
@@ -45,6 +45,9 @@ class Settings:
         clip_norm: Largest gradient norm over all parameters, or None.
         select: Which weights are kept: "validation", of the best validation epoch; "average" over the last quarter of
             epochs; "last"; "auto", by validation where it has at least 200 samples, else the average.
+        ema: Decay of a running mean of the weights over updates, m <- ema m + (1 - ema) theta (Polyak and Juditsky
+            1992, doi:10.1137/0330046), which validation and selection then see in their place; None for none. It is
+            (1 + n) / (10 + n) at first, where n updates are done and that is less.
         seed: Seed of the order of samples and of the objective's draws.
     """
 
@@ -54,6 +57,7 @@ class Settings:
     schedule: str = "cosine"
     clip_norm: float | None = 1.0
     select: str = "auto"
+    ema: float | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -64,6 +68,8 @@ class Settings:
             raise ConfigError(f"learning_rate: {self.learning_rate} must be positive")
         if self.clip_norm is not None and not self.clip_norm > 0:
             raise ConfigError(f"clip_norm: {self.clip_norm} must be positive, or None")
+        if self.ema is not None and not (0 <= self.ema < 1):
+            raise ConfigError(f"ema: {self.ema} must be from 0 to below 1, or None")
         if self.schedule not in SCHEDULES:
             raise ConfigError(unknown("schedule", self.schedule, SCHEDULES))
         if self.select not in SELECTIONS:
@@ -108,7 +114,7 @@ def train(
     label: str | None = None,
     overwrite: bool = False,
     firing_rate: FiringRate | None = None,
-    limit: FanInLimit | None = None,
+    limit: Limit | Sequence[Limit] | None = None,
     show_progress: bool = True,
     **settings: Any,  # noqa: ANN401 (fields of Settings)
 ) -> TrainResult:
@@ -123,9 +129,9 @@ def train(
         label: The model's name in the run file and in tables; by default the one it has there, else the objective's.
         overwrite: Replace a run file of another experiment.
         firing_rate: Penalty on the spikes.
-        limit: Synapses that a neuron may have, held after every update and in the result.
+        limit: What holds after every update and in the result, one after the other: `FanInLimit`, `WeightClip`.
         show_progress: Show progress on the standard error stream.
-        **settings: Fields of `Settings`: epochs, batch_size, learning_rate, schedule, clip_norm, select, seed.
+        **settings: Fields of `Settings`: epochs, batch_size, learning_rate, schedule, clip_norm, select, ema, seed.
 
     Raises:
         ConfigError: For a setting outside its domain.
@@ -148,8 +154,10 @@ def train(
         raise ConfigError("run: a run file holds a Network; train a Model without one and keep its parameters yourself")
     path = None if run is None else Path(run)
     config = config_of(net, task, objective, chosen, firing_rate)
-    if limit is not None:
-        config["limit"] = asdict(limit)
+    limits = tuple(limit) if isinstance(limit, Sequence) else () if limit is None else (limit,)
+    if limits:
+        plain = [asdict(own) for own in limits]
+        config["limit"] = plain if len(plain) > 1 else plain[0]
     problem = Problem(net, class_weights(task), firing_rate)
     with locked(path):
         file = TrainingFile(path, label or objective.name, config, overwrite=overwrite)
@@ -159,9 +167,9 @@ def train(
             if label not in (None, stored.label):
                 file.finish(replace(stored, label=file.label))
             return TrainResult(net, stored.history, stored.selected_epoch, config, path)
-        state = _Descent(problem, task, objective.bind(problem), chosen, file, limit).run(show_progress)
-        # An average of weights within the limit need not be within it.
-        kept = state.kept if limit is None else {**state.kept, **limit.project(state.kept, net.parameter_specs())}
+        state = _Descent(problem, task, objective.bind(problem), chosen, file, limits).run(show_progress)
+        # An average of weights within a limit need not be within it.
+        kept = {**state.kept, **within(limits, state.kept, net.parameter_specs())}
         _copy_into(net, kept)
         if isinstance(net, Network):
             file.finish(TrainedModel(file.label, net, config, state.history, state.kept_epoch))
@@ -201,10 +209,10 @@ class _Descent:
         loss_and_grad: LossAndGrad,
         settings: Settings,
         file: TrainingFile,
-        limit: FanInLimit | None = None,
+        limits: Sequence[Limit] = (),
     ) -> None:
         self.problem, self.task, self.loss_and_grad = problem, task, loss_and_grad
-        self.settings, self.file, self.limit = settings, file, limit
+        self.settings, self.file, self.limits = settings, file, limits
         self.specs = problem.net.parameter_specs()
         leaves = {n: p.detach().clone().requires_grad_(p.requires_grad) for n, p in problem.net.nominal().items()}
         self.state = file.state(leaves) or State(leaves, {})
@@ -249,14 +257,15 @@ class _Descent:
         total = batch_count(samples, size) * self.settings.epochs
         dtype = precision(self.state.params)
         for batch in batches(samples, size, seed=self.settings.seed, epoch=self.state.epoch, dtype=dtype):
-            key = StepKey(self.settings.seed, self.state.step)
+            key = StepKey(self.settings.seed, self.state.step, self.state.step / total)
             result = self.loss_and_grad(self.state.params, batch, key)
+            self.shift(result.shift or {})
             norm = self.update(result.grads, self.settings.rate_at(self.state.step / total))
             rows.append({"loss": result.loss, **result.metrics, "gradient_norm": norm})
             self.state.step += 1
         row = {name: float(np.mean([r[name] for r in rows])) for name in rows[0]}
         if self.task.validation is not None:
-            row["validation"] = score(self.problem, self.state.params, self.task.validation, self.task)
+            row["validation"] = score(self.problem, self.current(), self.task.validation, self.task)
         row["seconds"] = time.monotonic() - started
         return row
 
@@ -277,15 +286,32 @@ class _Descent:
         self.optimiser.step()
         for name in self.trained:
             self.state.params[name].grad = None
-        if self.limit is not None:
-            with torch.no_grad():
-                for name, p in self.limit.project(self.state.params, self.specs).items():
-                    self.state.params[name].copy_(p)
+        with torch.no_grad():
+            for name, p in within(self.limits, self.state.params, self.specs).items():
+                self.state.params[name].copy_(p)
+        self.average()
         return float(norm)
+
+    def shift(self, by: Mapping[str, Tensor]) -> None:
+        """Move parameters as the objective says, before the optimiser does."""
+        with torch.no_grad():
+            for name, value in by.items():
+                self.state.params[name].add_(value)
+
+    def average(self) -> None:
+        """Take the weights of this update into their running mean."""
+        if self.settings.ema is not None:
+            decay = min(self.settings.ema, (1 + self.state.step) / (10 + self.state.step))
+            before, now = self.state.averaged or self.state.params, self.state.params
+            self.state.averaged = {n: now[n].detach().lerp(before[n].detach(), decay) for n in self.trained}
+
+    def current(self) -> dict[str, Tensor]:
+        """The weights that validation and selection see."""
+        return {n: p.detach() for n, p in {**self.state.params, **self.state.averaged}.items()}
 
     def keep(self, row: Mapping[str, float]) -> None:
         """Take this epoch's weights into the result, as the selection says."""
-        state, now = self.state, {n: p.detach().clone() for n, p in self.state.params.items()}
+        state, now = self.state, {n: p.clone() for n, p in self.current().items()}
         if self.select == "validation":
             if row["validation"] > state.kept_score:
                 state.kept, state.kept_score, state.kept_epoch = now, row["validation"], state.epoch - 1
