@@ -101,7 +101,7 @@ def infer(request: Request, inputs: Inputs, initial: Values | None, layers: Sequ
     """The results of `through_layers` for all chips [K, ...]."""
     chips = [_Chips.of(*layer) for layer in zip(request.kinds, layers, request.reads, strict=True)]
     count = max([instances_of(inputs, initial, layers), *(chip.ready.reading.instances for chip in chips)])
-    some = max(1, min(_MOST_CHIPS, count // (4 * get_threads())))
+    some = max(1, min(_MOST_CHIPS, count // (2 * get_threads())))
     size = _samples_at_once(request, inputs, count, some)
     parts = -(-inputs.batch // size)
     results = _empty_results(request, inputs, count, chips[0].ready.weights.dtype)

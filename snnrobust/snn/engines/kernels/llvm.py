@@ -12,10 +12,15 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
 LANES = 8
 """Values that are worked on at once where registers are no concern."""
+REGISTER = 64 if "+avx512f" in cpu_target.target_context.codegen().magic_tuple()[2] else 32
+"""Bytes of a vector register of this machine. Sums of products depend on it, in their last bits; no spike does."""
+APPENDED = 4
+"""Spikes that are written at once."""
 WORD, INT, BIT = ir.IntType(64), ir.IntType(32), ir.IntType(1)
 
 
@@ -71,6 +76,14 @@ class Emitter:
         align = self.target.get_abi_sizeof(self.element)
         return Vector(self.builder, self.builder.load(self.at(data, place), align=align))
 
+    def load_half(self, data, place):
+        """Half a vector from a place on, and zeros."""
+        half = ir.VectorType(self.element, self.vector.count // 2)
+        address = self.builder.bitcast(self.builder.gep(data, [place]), half.as_pointer())
+        found = self.builder.load(address, align=self.target.get_abi_sizeof(self.element))
+        lanes = ir.Constant(ir.VectorType(INT, self.vector.count), list(range(self.vector.count)))
+        return self.builder.shuffle_vector(found, ir.Constant(half, None), lanes)
+
     def store(self, vector, data, place):
         """Put a vector from a place on."""
         self.builder.store(vector.value, self.at(data, place), align=self.target.get_abi_sizeof(self.element))
@@ -83,23 +96,25 @@ class Emitter:
         return Vector(self.builder, self.builder.shuffle_vector(first, nothing, zeros))
 
 
-def in_blocks(builder, n, body):
-    """Emit body(lanes, h) for blocks of 64, 32, 16 and 8 values that make up n, which is a multiple of 8."""
-    whole = builder.and_(n, WORD(-64))
-    with cgutils.for_range_slice(builder, WORD(0), whole, WORD(64)) as (h, _):
-        body(64, h)
-    for lanes in (32, 16, 8):
+def in_blocks(builder, n, body, most=64):
+    """Emit body(lanes, h) for blocks of `most`, .. 32, 16 and 8 values that make up n, which is a multiple of 8."""
+    whole = builder.and_(n, WORD(-most))
+    with cgutils.for_range_slice(builder, WORD(0), whole, WORD(most)) as (h, _):
+        body(most, h)
+    lanes = most // 2
+    while lanes >= 8:
         with builder.if_then(builder.icmp_signed("!=", builder.and_(n, WORD(lanes)), WORD(0))):
             body(lanes, builder.and_(n, WORD(-2 * lanes)))
+        lanes //= 2
 
 
-def while_listed(builder, start, stop, body, carried=()):
-    """Emit `carried = body(e, carried)` for e in start .. stop - 1; what is carried, vectors, stays in registers."""
+def while_listed(builder, start, stop, body, carried=(), step=1):
+    """Emit `carried = body(e, carried)` for e in start, start + step .. below stop; it stays in registers."""
     entry, loop, done = builder.block, builder.append_basic_block("listed"), builder.append_basic_block("done")
     builder.cbranch(builder.icmp_signed("<", start, stop), loop, done)
     builder.position_at_end(loop)
     e, own = builder.phi(WORD), [builder.phi(c.value.type) for c in carried]
-    after, following = body(e, [Vector(builder, phi) for phi in own]), builder.add(e, WORD(1))
+    after, following = body(e, [Vector(builder, phi) for phi in own]), builder.add(e, WORD(step))
     builder.cbranch(builder.icmp_signed("<", following, stop), loop, done)
     builder.position_at_end(done)
     e.add_incoming(start, entry)
@@ -130,6 +145,63 @@ def add_listed(emit, sums, row_of, start, stop, factor=None, *, sizes=False):
         return [own + value for own, value in zip(sums, values, strict=True)]
 
     return while_listed(builder, start, stop, add, sums)
+
+
+def list_fired(builder, source, ends, fired, h):
+    """Append the places h .. of neurons to a list of 32-bit numbers where the vectors `fired` of bits say so, in order.
+
+    `ends` points to the place after the list's last, and is moved on. More may be written than counts, and written over
+    next: nothing predicts where neurons spike, and a branch for each spike costs more than the update of the neurons.
+    """
+    width = fired[0].type.count
+    if width * 4 == REGISTER == 64:  # one instruction packs the chosen places of a register
+        numbers, mask = ir.VectorType(INT, width), ir.VectorType(BIT, width)
+        kind = ir.FunctionType(numbers, [numbers, numbers, mask])
+        pack = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx512.mask.compress.v16i32")
+        nothing, zeros = ir.Constant(numbers, None), ir.Constant(ir.VectorType(INT, width), [0] * width)
+        here = builder.insert_element(nothing, builder.trunc(h, INT), INT(0))
+        here = builder.shuffle_vector(here, nothing, zeros)
+        end = builder.load(ends)
+        for n, own in enumerate(fired):
+            places = builder.add(here, ir.Constant(numbers, [n * width + lane for lane in range(width)]))
+            address = builder.bitcast(builder.gep(source, [end]), numbers.as_pointer())
+            builder.store(builder.call(pack, [places, nothing, own]), address, align=4)
+            bits = builder.ctpop(builder.bitcast(own, ir.IntType(width)))
+            end = builder.add(end, builder.zext(bits, WORD))
+        builder.store(end, ends)
+        return
+    for first in range(0, len(fired), 64 // width):
+        word = WORD(0)
+        for n, own in enumerate(fired[first : first + 64 // width]):
+            bits = builder.zext(builder.bitcast(own, ir.IntType(width)), WORD)
+            word = builder.or_(word, builder.shl(bits, WORD(n * width)))
+        _list_bits(builder, source, ends, word, builder.add(h, WORD(first * width)))
+
+
+def _list_bits(builder, source, ends, word, h):
+    """Append h + the bits of a word to a list."""
+    begin = builder.load(ends)
+    builder.store(builder.add(begin, builder.ctpop(word)), ends)
+
+    def write(e, word):
+        place = builder.trunc(builder.add(h, builder.cttz(word, BIT(0))), INT)
+        builder.store(place, builder.gep(source, [e]), align=4)
+        return builder.and_(word, builder.sub(word, WORD(1)))
+
+    for n in range(APPENDED):
+        word = write(builder.add(begin, WORD(n)), word)
+    rest = builder.add(begin, WORD(APPENDED))
+    entry, loop, done = builder.block, builder.append_basic_block("bits"), builder.append_basic_block("all")
+    builder.cbranch(builder.icmp_signed("!=", word, WORD(0)), loop, done)
+    builder.position_at_end(loop)
+    e, left = builder.phi(WORD), builder.phi(WORD)
+    after, following = write(e, left), builder.add(e, WORD(1))
+    e.add_incoming(rest, entry)
+    e.add_incoming(following, loop)
+    left.add_incoming(word, entry)
+    left.add_incoming(after, loop)
+    builder.cbranch(builder.icmp_signed("!=", after, WORD(0)), loop, done)
+    builder.position_at_end(done)
 
 
 def place_of(builder, source, e, n):

@@ -9,77 +9,99 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from snnrobust.snn.engines.kernels.llvm import BIT, INT, LANES, WORD, Emitter, add_listed
+from snnrobust.snn.engines.kernels.llvm import (
+    BIT,
+    INT,
+    LANES,
+    REGISTER,
+    WORD,
+    Emitter,
+    add_listed,
+    in_blocks,
+    list_fired,
+)
 from snnrobust.snn.engines.layout import A_MEM, A_SYN, V_LEAK, V_RESET, V_TH
 
 MASK = 64
 """Neurons whose spikes are one word."""
+WIDE = 16
+"""Neurons of a vector: a register where those have 64 bytes, two elsewhere."""
+BLOCK = 2 * REGISTER
+"""Neurons whose sums of rows stay in registers."""
 
 
-def _neurons(width, keeps):
-    """The intrinsic that takes `width` neurons that reset hard, with nothing else, one step on."""
+def _neurons(keeps):
+    """The intrinsic that takes neurons that reset hard, with nothing else, one step on."""
 
     @intrinsic
-    def step(context, current, at_i, state, at_v, constants, at_c, places, bias, kept, at_kept, rows, count, h, zero):
-        """Currents, synapse, membrane and reset; bit h of the result: neuron h has fired. The next bias is added.
+    def step(
+        context, current, at_i, state, at_v, constants, at_c, places, bias, kept, at_kept, rows, count, n, zero, source,
+        end,
+    ):  # fmt: skip
+        """Currents, synapse, membrane and reset; the neurons that fire go to `source` from `end` on, which moves on.
 
             i <- i + sum_e row_e;  v <- v + a_mem ((v_leak - v) + i);  i <- (i - a_syn i) + bias
             o = [v > v_th];  v <- v_reset where o
 
-        The first neuron is h, and its place in an array is given; `count` weight rows lie at the addresses `rows`, rows
-        of constants `places` apart; v before the reset goes to `kept`, if the intrinsic keeps it. Where v_leak, v_reset
-        and bias are 0, `zero` may be 1, which saves reading them: 7 % of inference.
+        There are n neurons, a multiple of 8; `count` weight rows lie at the addresses `rows`, rows of constants
+        `places` apart; v before the reset goes to `kept`, if the intrinsic keeps it. Where v_leak, v_reset and bias are
+        0, `zero` may be 1, which saves reading them: 7 % of inference. The next bias is added at once. The list needs
+        16 places after its last. Returns its end.
         """
 
         def generate(target, builder, signature, arguments):
-            emit = Emitter(target, builder, signature, arguments, LANES)
-            i_data, v_data, constants, kept_data = (builder.gep(emit.data(m), [arguments[m + 1]]) for m in (0, 2, 4, 8))
-            addresses, (places, bias) = emit.data(10), arguments[6:8]
-            offsets = [WORD(first) for first in range(0, width, LANES)]
+            ends = cgutils.alloca_once_value(builder, arguments[15])
 
-            def row(e):
-                address = builder.load(builder.gep(addresses, [e]))
-                return builder.gep(builder.inttoptr(address, emit.element.as_pointer()), [arguments[12]])
+            def block(lanes, h):
+                emit = Emitter(target, builder, signature, arguments, min(lanes, WIDE))
+                i_data, v_data, constants, kept_data = (
+                    builder.gep(emit.data(m), [builder.add(arguments[m + 1], h)]) for m in (0, 2, 4, 8)
+                )
+                addresses, (places, bias), width = emit.data(10), arguments[6:8], emit.vector.count
 
-            sums = [emit.load(i_data, offset) for offset in offsets]
-            sums = add_listed(emit, sums, row, WORD(0), arguments[11])
-            numbers = {row: WORD(row) for row in (A_MEM, A_SYN, V_LEAK, V_RESET, V_TH)} | {"bias": bias}
-            rows = {row: builder.gep(constants, [builder.mul(number, places)]) for row, number in numbers.items()}
+                def row(e):
+                    address = builder.load(builder.gep(addresses, [e]))
+                    return builder.gep(builder.inttoptr(address, emit.element.as_pointer()), [h])
 
-            def update(known):
-                word = WORD(0)
-                for i, offset in zip(sums, offsets, strict=True):
-                    c = known | {row: emit.load(data, offset) for row, data in rows.items() if row not in known}
-                    v = emit.load(v_data, offset)
-                    v = v + c[A_MEM] * ((c[V_LEAK] - v) + i)
-                    above = v > c[V_TH]
-                    emit.store((i - c[A_SYN] * i) + c["bias"], i_data, offset)
-                    emit.store(c[V_RESET].where(above, v), v_data, offset)
-                    if keeps:
-                        emit.store(v, kept_data, offset)
-                    bits = builder.zext(builder.bitcast(above, ir.IntType(LANES)), WORD)
-                    word = builder.or_(word, builder.shl(bits, offset))
-                return word
+                sums = [emit.load(i_data, WORD(first)) for first in range(0, lanes, width)]
+                sums = add_listed(emit, sums, row, WORD(0), arguments[11])
+                numbers = {row: WORD(row) for row in (A_MEM, A_SYN, V_LEAK, V_RESET, V_TH)} | {"bias": bias}
+                rows = {row: builder.gep(constants, [builder.mul(number, places)]) for row, number in numbers.items()}
 
-            result = cgutils.alloca_once(builder, WORD)
-            with builder.if_else(builder.icmp_signed("!=", arguments[13], WORD(0))) as (rest, otherwise):
-                with rest:
-                    zero = emit.everywhere(emit.element(0.0))
-                    builder.store(update({V_LEAK: zero, V_RESET: zero, "bias": zero}), result)
-                with otherwise:
-                    builder.store(update({}), result)
-            return builder.load(result)
+                def update(known):
+                    found = []
+                    for i, first in zip(sums, range(0, lanes, width), strict=True):
+                        offset = WORD(first)
+                        c = known | {row: emit.load(data, offset) for row, data in rows.items() if row not in known}
+                        v = emit.load(v_data, offset)
+                        v = v + c[A_MEM] * ((c[V_LEAK] - v) + i)
+                        above = v > c[V_TH]
+                        emit.store((i - c[A_SYN] * i) + c["bias"], i_data, offset)
+                        emit.store(c[V_RESET].where(above, v), v_data, offset)
+                        if keeps:
+                            emit.store(v, kept_data, offset)
+                        found.append(above)
+                    list_fired(builder, emit.data(14), ends, found, h)
+
+                with builder.if_else(builder.icmp_signed("!=", arguments[13], WORD(0))) as (rest, otherwise):
+                    with rest:
+                        zero = emit.everywhere(emit.element(0.0))
+                        update({V_LEAK: zero, V_RESET: zero, "bias": zero})
+                    with otherwise:
+                        update({})
+
+            in_blocks(builder, arguments[12], block, most=BLOCK)
+            return builder.load(ends)
 
         index = types.int64
         neurons = (current, index, state, index, constants, index, index, index, kept, index)
-        return types.uint64(*neurons, rows, index, index, index), generate
+        return types.int64(*neurons, rows, index, index, index, source, index), generate
 
     return step
 
 
 # Both kinds: to store v where nobody wants it would take 8 % longer.
-neurons_64, neurons_8 = _neurons(64, False), _neurons(8, False)
-kept_neurons_64, kept_neurons_8 = _neurons(64, True), _neurons(8, True)
+neurons, kept_neurons = _neurons(False), _neurons(True)
 
 
 def _derivative(shape):

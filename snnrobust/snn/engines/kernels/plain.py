@@ -6,10 +6,8 @@ import numpy as np
 
 from snnrobust.compiled import kernel
 from snnrobust.snn.engines.kernels.currents import add_crowd, add_inputs, add_spikes, crowded
-from snnrobust.snn.engines.kernels.llvm import LANES
-from snnrobust.snn.engines.kernels.neuron_vectors import MASK, kept_neurons_8, kept_neurons_64, neurons_8, neurons_64
+from snnrobust.snn.engines.kernels.neuron_vectors import kept_neurons, neurons
 from snnrobust.snn.engines.kernels.row_vectors import AT_ONCE, find_rows
-from snnrobust.snn.engines.kernels.rows import append
 from snnrobust.snn.engines.layout import BIAS, POTENTIAL, V_LEAK, V_RESET, ZERO
 
 
@@ -83,27 +81,11 @@ def plain_steps(current, state, count, k, first, c, at_c, weights, own_w, x, inp
                 find_rows(recurrents, at_r, n, source, begin, end, rows, found)
                 found += end - begin
             i, v, to = g * places, (POTENTIAL * state.shape[1] + g) * places, (sample * steps + t) * n
-            for h0 in range(0, n, MASK):
-                if h0 + MASK <= n and keeps:
-                    word = kept_neurons_64(
-                        current, i + h0, state, v + h0, c, at_c + h0, places, bias, kept, to + h0, rows, found, h0, zero
-                    )
-                elif h0 + MASK <= n:
-                    word = neurons_64(
-                        current, i + h0, state, v + h0, c, at_c + h0, places, bias, kept, 0, rows, found, h0, zero
-                    )
-                else:
-                    word = np.uint64(0)
-                    for h in range(h0, n, LANES):
-                        if keeps:
-                            bits = kept_neurons_8(
-                                current, i + h, state, v + h, c, at_c + h, places, bias, kept, to + h, rows, found, h,
-                                zero,
-                            )  # fmt: skip
-                        else:
-                            bits = neurons_8(
-                                current, i + h, state, v + h, c, at_c + h, places, bias, kept, 0, rows, found, h, zero
-                            )
-                        word |= bits << np.uint64(h - h0)
-                e = append(source, k, first + g, e, word, h0)
-            start[k, first + g, t + 2] = e
+            end = sample * source.shape[2] + e
+            if keeps:
+                end = kept_neurons(
+                    current, i, state, v, c, at_c, places, bias, kept, to, rows, found, n, zero, source, end
+                )
+            else:
+                end = neurons(current, i, state, v, c, at_c, places, bias, kept, 0, rows, found, n, zero, source, end)
+            start[k, first + g, t + 2] = end - sample * source.shape[2]

@@ -7,10 +7,18 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from snnrobust.snn.engines.kernels.llvm import INT, WORD, Emitter, Vector, add_listed, in_blocks, place_of, while_listed
-
-REGISTER = 32
-"""Bytes of a vector register; sixteen of them hold what a block of `dots` needs."""
+from snnrobust.snn.engines.kernels.llvm import (
+    INT,
+    LANES,
+    REGISTER,
+    WORD,
+    Emitter,
+    Vector,
+    add_listed,
+    in_blocks,
+    place_of,
+    while_listed,
+)
 
 
 def _adder(scaled, listed=True, sizes=False):
@@ -127,7 +135,8 @@ def _dots(samples):
     def dots(context, values, place, apart, rows, r0, r1, r2, r3, n, totals, to, wide):
         """totals[to + wide s + c] += sum over j < n of values[place + apart s + j] rows[r_c + j] for c < 4.
 
-        Each is the sum, pairwise, of as many sums as a register has lanes, which fused multiply-add makes.
+        Each is the sum, pairwise, of as many sums as a register has lanes, which fused multiply-add makes. n is a
+        multiple of 8; what is missing to a whole register counts as 0.
         """
 
         def generate(target, builder, signature, arguments):
@@ -135,36 +144,13 @@ def _dots(samples):
             emit = Emitter(target, builder, signature, arguments, lanes)
             left, right, out = (emit.data(n) for n in (0, 3, 9))
             place, apart, n, to, wide = (arguments[m] for m in (1, 2, 8, 10, 11))
-            name = f"llvm.fma.v{lanes}{emit.element.intrinsic_name}"
-            kind = ir.FunctionType(emit.vector, [emit.vector] * 3)
-            fma = cgutils.get_or_insert_function(builder.module, kind, name)
             values = [builder.gep(left, [builder.add(place, builder.mul(WORD(s), apart))]) for s in range(samples)]
             rows = [builder.gep(right, [arguments[4 + c]]) for c in range(4)]
-            entry = builder.block
-            loop, done = builder.append_basic_block("products"), builder.append_basic_block("multiplied")
-            builder.branch(loop)
-            builder.position_at_end(loop)
-            j = builder.phi(WORD)
-            sums = [[builder.phi(emit.vector) for _ in range(4)] for _ in range(samples)]
-            lines = [emit.load(line, j).value for line in values]
-            after = [[] for _ in range(samples)]
-            for c in range(4):  # one column at a time: sums, values and a column fill the registers
-                column = emit.load(rows[c], j).value
-                for s in range(samples):
-                    after[s].append(builder.call(fma, [lines[s], column, sums[s][c]]))
-            following = builder.add(j, WORD(lanes))
-            builder.cbranch(builder.icmp_signed("<", following, n), loop, done)
-            builder.position_at_end(done)
-            j.add_incoming(WORD(0), entry)
-            j.add_incoming(following, loop)
-            zero = ir.Constant(emit.vector, [emit.element(0.0)] * lanes)
+            sums = _products(emit, values, rows, n)
             result = Emitter(target, builder, signature, arguments, 4)
             for s in range(samples):
-                for c in range(4):
-                    sums[s][c].add_incoming(zero, entry)
-                    sums[s][c].add_incoming(after[s][c], loop)
                 here = builder.add(to, builder.mul(WORD(s), wide))
-                result.store(result.load(out, here) + _total(builder, after[s]), out, here)
+                result.store(result.load(out, here) + _total(builder, sums[s]), out, here)
             return target.get_dummy_value()
 
         index = types.int64
@@ -172,6 +158,34 @@ def _dots(samples):
         return types.void(*arguments), generate
 
     return dots
+
+
+def _products(emit, values, rows, n):
+    """The partial sums of each row of values with each row of a matrix, over n values."""
+    builder, lanes = emit.builder, emit.vector.count
+    name = f"llvm.fma.v{lanes}{emit.element.intrinsic_name}"
+    fma = cgutils.get_or_insert_function(builder.module, ir.FunctionType(emit.vector, [emit.vector] * 3), name)
+    zero = ir.Constant(emit.vector, [emit.element(0.0)] * lanes)
+
+    def added(load):
+        def add(j, sums):
+            lines, after = [load(line, j) for line in values], []
+            for c, row in enumerate(rows):  # one column at a time: sums, values and a column fill the registers
+                column = load(row, j)
+                own = sums[c * len(values) : (c + 1) * len(values)]
+                after += [
+                    Vector(builder, builder.call(fma, [line, column, one.value]))
+                    for line, one in zip(lines, own, strict=True)
+                ]
+            return after
+
+        return add
+
+    sums, whole = [Vector(builder, zero)] * (len(values) * len(rows)), builder.and_(n, WORD(-lanes))
+    sums = while_listed(builder, WORD(0), whole, added(lambda data, j: emit.load(data, j).value), sums, step=lanes)
+    if lanes > LANES:
+        sums = while_listed(builder, whole, n, added(emit.load_half), sums, step=lanes)
+    return [[sums[c * len(values) + s].value for c in range(len(rows))] for s in range(len(values))]
 
 
 def _total(builder, vectors):

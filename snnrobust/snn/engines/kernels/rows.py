@@ -11,13 +11,12 @@ from __future__ import annotations
 import numpy as np
 
 from snnrobust.compiled import kernel
+from snnrobust.snn.engines.kernels.llvm import APPENDED
 from snnrobust.snn.engines.kernels.neuron_vectors import bits_of, lowest_bit
 from snnrobust.snn.engines.kernels.row_vectors import AT_ONCE, dots_1, dots_2, dots_3, transpose_8
 
 SLACK = AT_ONCE
 """Places that a list needs after its last: `find_rows` reads so many at once."""
-APPENDED = 4
-"""Spikes that `append` writes at once."""
 
 
 @kernel
