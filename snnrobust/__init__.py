@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from snnrobust.tasks import Task as Task
     from snnrobust.tasks import load_task as load_task
     from snnrobust.training import TrainResult as TrainResult
+    from snnrobust.training import finetune as finetune
     from snnrobust.training import objectives as objectives
     from snnrobust.training import train as train
 
@@ -67,6 +68,7 @@ _HOME = {
     "TrainResult": "training",
     "benchmark": "evaluation",
     "evaluate": "evaluation",
+    "finetune": "training",
     "load_profile": "hardware",
     "load_task": "tasks",
     "objectives": "training",

@@ -169,6 +169,12 @@ def deploy(
         str | None, typer.Option(help="Time since programming, such as 3600, 1h, 1d or 1y (crossbars).")
     ] = None,
     temperature: Annotated[float | None, typer.Option(help="Temperature of operation in K.")] = None,
+    finetune: Annotated[
+        int, typer.Option(help="Also calibrate each chip in the loop: so many passes over the training data.", min=0)
+    ] = 0,
+    knobs: Annotated[
+        str, typer.Option(help="What is written then, with commas: scale, bias, readout, weights, roles, parameters.")
+    ] = "scale,bias,readout",
     trials: Trials = 1,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Run file for the results.")] = None,
     seed: Seed = 1,
@@ -179,6 +185,7 @@ def deploy(
     """Deploy one trained network on simulated chips of a profile."""
     from snnrobust.evaluation import benchmark as run_benchmark
     from snnrobust.hardware import load_profile
+    from snnrobust.training import Tuning
 
     check_output(output, [run])
     chip = load_profile(profile).under(time=None if time is None else seconds("time", time), temperature=temperature)
@@ -190,6 +197,7 @@ def deploy(
         instances=chips,
         seed=seed,
         trials=trials,
+        tuning=Tuning(knobs=tuple(split(knobs)), epochs=finetune) if finetune else None,
         run=output,
         overwrite=overwrite,
         limits=limits,

@@ -25,7 +25,9 @@ from snnrobust.snn.network import Network, fingerprint
 from snnrobust.tasks import Split, Task
 from snnrobust.tasks.dataset import METRICS
 from snnrobust.training.data import data_hash, precision, to_batch
+from snnrobust.training.finetune import finetune
 from snnrobust.training.record import TrainedModel
+from snnrobust.training.tuning import Tuning
 
 BLOCK_BYTES = 64_000_000
 """Memory that the input currents of one block of chips may take."""
@@ -99,6 +101,14 @@ def run_block(deployment: Deployment, data: Split, block: range, *, trials: int 
     }
 
 
+def run_tuned(
+    deployment: Deployment, task: Task, data: Split, block: range, tuning: Tuning, *, trials: int = 1
+) -> dict[str, NDArray[np.float64]]:
+    """As `run_block`, of chips that were calibrated in the loop first, on the task's training and validation data."""
+    found = finetune(deployment, task, chips=block, show_progress=False, **vars(tuning))
+    return run_block(found.deployment, data, block, trials=trials)
+
+
 def block_size(net: Deployable, data: Split) -> int:
     """Chips in a block, from the memory that their input currents take; the fused engine keeps none."""
     if isinstance(net, Network) and net.runs_fused():
@@ -115,6 +125,13 @@ def level_of(profile: Profile) -> float:
         return float("nan")
     device = [entry.components.device for entry in profile.parameters.given().values()]
     return max((d.spread for d in device if d is not None), default=0.0)
+
+
+class Column(NamedTuple):
+    """One condition: a profile, by position, and how its chips are calibrated in the loop."""
+
+    profile: int
+    tuning: Tuning | None
 
 
 class Unit(NamedTuple):
@@ -134,6 +151,7 @@ def benchmark(
     seed: int = 1,
     purpose: str = "test",
     trials: int = 1,
+    tuning: Tuning | None = None,
     run: str | Path | None = None,
     overwrite: bool = False,
     show_progress: bool = True,
@@ -149,6 +167,7 @@ def benchmark(
         seed: Seed of the chips.
         purpose: "test", or "validation" for choosing models.
         trials: Passes over the data, for noise that changes from pass to pass.
+        tuning: Test each chip once more after calibration in the loop, as a condition "NAME in_the_loop".
         run: Run file for results; each finished block is kept in its journal, and the same call goes on from there.
             None keeps nothing.
         overwrite: Replace a run file of another experiment.
@@ -172,21 +191,31 @@ def benchmark(
     if trials < 1:
         raise ConfigError(f"trials: {trials} must be at least 1")
     data = samples_for(purpose, task)
+    if tuning is not None and purpose == "validation":
+        raise ConfigError("purpose: validation chips are tested on the data that calibration in the loop chooses by")
     plain = {name: net.net if isinstance(net, TrainedModel) else net for name, net in nets.items()}
     deployments = _deploy(plain, profiles, instances=instances, seed=seed, purpose=purpose, **deploy)
+    columns = [Column(c, own) for c in range(len(profiles)) for own in dict.fromkeys((None, tuning))]
+    names = [names[c] if own is None else f"{names[c]} in_the_loop" for c, own in columns]
     result = Tolerance.empty(
         list(nets),
         names,
-        [level_of(p) for p in profiles],
+        [level_of(profiles[c]) for c, _ in columns],
         instances,
         metric=task.metric,
-        notes={name: _notes(row[c] for row in deployments) for c, name in enumerate(names)},
+        notes={
+            name: _notes(task, [row[c] for row in deployments], own)
+            for name, (c, own) in zip(names, columns, strict=True)
+        },
         population=population(task, len(data), instances, seed, purpose, trials),
         samples=len(data),
     )
     size = min(block_size(net, data) for net in plain.values())
     units = [
-        Unit(m, c, block) for m, row in enumerate(deployments) for c, d in enumerate(row) for block in d.blocks(size)
+        Unit(m, c, block)
+        for m, row in enumerate(deployments)
+        for c, column in enumerate(columns)
+        for block in row[column.profile].blocks(size)
     ]
     config = {
         "models": {name: identity(net) for name, net in plain.items()},
@@ -194,13 +223,20 @@ def benchmark(
         "task": [task.name, task.encoding, task.split, data_hash(data)],
         "chips": {"instances": instances, "seed": seed, "purpose": purpose, "trials": trials},
         "deploy": {name: str(value) for name, value in sorted(deploy.items())},
+        **({} if tuning is None else {"in_the_loop": tuning.to_dict()}),
     }
     with ResultFile(None if run is None else Path(run), config, nets, profiles, result, overwrite=overwrite) as file:
         left = [unit for unit in units if not file.has(*unit)]
-        total, rest = instances * len(nets) * len(profiles), sum(len(unit.block) for unit in left)
+        total, rest = instances * len(nets) * len(columns), sum(len(unit.block) for unit in left)
         with progress("chips", total, done=total - rest, show=show_progress) as shown:
             for unit in left:
-                file.add(*unit, run_block(deployments[unit.model][unit.condition], data, unit.block, trials=trials))
+                column = columns[unit.condition]
+                deployment = deployments[unit.model][column.profile]
+                if column.tuning is None:
+                    measures = run_block(deployment, data, unit.block, trials=trials)
+                else:
+                    measures = run_tuned(deployment, task, data, unit.block, column.tuning, trials=trials)
+                file.add(*unit, measures)
                 shown.advance(len(unit.block), note=f"{list(nets)[unit.model]} on {names[unit.condition]}")
     return result
 
@@ -227,8 +263,11 @@ def _deploy(nets: Mapping[str, Deployable], profiles: Sequence[Profile], **deplo
         return [[Chip(profile).deploy(net, **deploy) for profile in profiles] for net in nets.values()]
 
 
-def _notes(deployments: Iterable[Deployment]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(line for deployment in deployments for line in deployment.notes))
+def _notes(task: Task, deployments: Sequence[Deployment], tuning: Tuning | None) -> tuple[str, ...]:
+    lines = [line for deployment in deployments for line in deployment.notes]
+    if tuning is not None:
+        lines += [line for d in deployments for line in tuning.remarks(task, d)]
+    return tuple(dict.fromkeys(lines))
 
 
 def population(task: Task, samples: int, instances: int, seed: int, purpose: str, trials: int) -> str:

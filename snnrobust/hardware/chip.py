@@ -15,7 +15,7 @@ from snnrobust.hardware import energy, events, time_scale
 from snnrobust.hardware.crossbar.periphery import sums_on_data
 from snnrobust.hardware.deployment import Deployment, layer_weights
 from snnrobust.hardware.limits import exceeded, remarks
-from snnrobust.hardware.mismatch import place, stored, warn_of_zeros
+from snnrobust.hardware.mismatch import ON_ZEROS, place, stored, warn_of_zeros
 from snnrobust.hardware.model import Deployable, KnowsLayers, Readable
 from snnrobust.hardware.profile import Profile
 from snnrobust.hardware.randomness import Purpose
@@ -46,6 +46,8 @@ class Chip:
         time: float | None = None,
         temperature: float | None = None,
         calibration_data: Tensor | None = None,
+        parameters: Mapping[str, Tensor] | None = None,
+        writes: int = 0,
     ) -> Deployment:
         """Put a network on sampled chips.
 
@@ -61,6 +63,9 @@ class Chip:
             temperature: Temperature of operation in K, instead of the profile's.
             calibration_data: Inputs x [T, B, I] of training samples, from which the ranges of converters are set:
                 those of ADCs to the largest output of each column on them, those of DACs to the largest input.
+            parameters: Parameters that each chip has of its own [instances, *nominal shape], by name, such as those of
+                `training.finetune`.
+            writes: How often these were written before; weights in an array are programmed anew every time.
 
         Raises:
             ConfigError: For an argument outside its domain.
@@ -80,7 +85,7 @@ class Chip:
         if time is not None or temperature is not None:
             return replace(self, profile=self.profile.under(time=time, temperature=temperature)).deploy(
                 net, instances, seed, purpose, limits=limits, unlisted=unlisted, only=only,
-                calibration_data=calibration_data,
+                calibration_data=calibration_data, parameters=parameters, writes=writes,
             )  # fmt: skip
         specs = net.parameter_specs()
         placement = place(self.profile, specs, only_mismatch=only == "mismatch")
@@ -102,7 +107,7 @@ class Chip:
             notes.append(f"no dead neurons, which need a gain, in: {', '.join(immortal)}")
         inert = warn_of_zeros(placement, net.nominal())
         if inert:
-            notes.append(f"relative spread has no effect on zeros: {', '.join(inert)}")
+            notes.append(f"{ON_ZEROS}{', '.join(inert)}")
         if only is None:
             notes += events.remarks(self.profile.events, time_scale.step_of(net, self.profile.time_scale))
             notes += time_scale.remarks(net, self.profile.time_scale)
@@ -115,7 +120,13 @@ class Chip:
                 net, theta, stored(placement, theta), placement, instances, seed, purpose, tuple(notes),
                 enforced=limits == "enforce" and only is None, periphery=only is None,
             )  # fmt: skip
-        return calibrated(found, calibration_data)
+        found = calibrated(found, calibration_data)
+        if not parameters:
+            return found
+        own = found.written(parameters, writes=writes)
+        if len(own.chips) < instances:
+            raise ConfigError(f"parameters: for {len(own.chips)} chips; needed: a row for each of {instances} chips")
+        return own
 
     def condition(
         self, measured: str | Path | Measurements, *, nominal: Mapping[str, float] | None = None

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from snnrobust.errors import ConfigError, ProfileError
-from snnrobust.hardware import randomness
-from snnrobust.hardware.crossbar.periphery import converted, reads_of
+from snnrobust.hardware import individual, randomness
+from snnrobust.hardware.crossbar.periphery import converted, reads_of, side_by_side
 from snnrobust.hardware.energy import Counts, energy
 from snnrobust.hardware.events import Draws, happens, received, simulated, spikes_only
 from snnrobust.hardware.limits import foreign_inputs
-from snnrobust.hardware.mismatch import Kept, Placement, draw, keep, realise
+from snnrobust.hardware.mismatch import ON_ZEROS, Kept, Placement, draw, inert
 from snnrobust.hardware.model import Deployable, Readable
 from snnrobust.hardware.profile import Profile
 from snnrobust.hardware.stages import Array
 from snnrobust.hardware.stages.base import STATIC, TEMPORAL, Kind
 from snnrobust.hardware.time_scale import step_of
+from snnrobust.snn.network import Network, Recording
 from snnrobust.snn.reads import Reads
 from snnrobust.snn.specs import WEIGHTS
 
@@ -37,14 +38,23 @@ class Static(NamedTuple):
     kept: Mapping[str, Kept]
 
 
+class _Pass(NamedTuple):
+    """A call of the network for some chips."""
+
+    params: Mapping[str, Tensor]
+    x: Tensor
+    reads: Mapping[str, Reads]
+    chips: int
+
+
 @dataclass(frozen=True)
 class Deployment:
     """A network on `instances` sampled chips; chip n is a pure function of (seed, purpose, n).
 
     Attributes:
         net: The network.
-        theta: Its parameters when it was put on the chips.
-        stored: What every chip stores of them (`mismatch.stored`).
+        theta: Its parameters when it was put on the chips; with an instance axis those that each chip has its own of.
+        stored: What every chip stores of them (`mismatch.stored`), or each of its own.
         placement: Its parameters on the profile.
         instances: Number of chips K.
         seed: Seed of the draws.
@@ -54,6 +64,8 @@ class Deployment:
         periphery: Whether converters and events are simulated.
         ranges: Largest output of each column [N] that the ADCs of a layer take, by layer; the profile's otherwise.
         largest_input: Largest |x| that DACs take; None for each sample's own.
+        writes: How often parameters that chips have of their own were written before: an array is programmed anew.
+        first: Number of the chip that the first of them is for.
     """
 
     net: Deployable
@@ -68,11 +80,19 @@ class Deployment:
     periphery: bool = True
     ranges: Mapping[str, Tensor] = field(default_factory=dict)
     largest_input: float | None = None
+    writes: int = 0
+    first: int = 0
 
     @property
     def profile(self) -> Profile:
         """The chip's profile."""
         return self.placement.profile
+
+    @property
+    def chips(self) -> range:
+        """Numbers of the chips: all, or those that have parameters of their own."""
+        mine = individual.own(self.placement.specs, self.theta)
+        return range(self.first, self.first + len(self.theta[mine[0]])) if mine else range(self.instances)
 
     @property
     def step(self) -> float | None:
@@ -96,18 +116,48 @@ class Deployment:
             static: What `static` gives for the same block, if it is at hand.
         """
         chips = self._chips(block)
+        theta, stored = self._rows(self.theta, chips), self._rows(self.stored, chips)
         with torch.no_grad():
             if static is None:
-                z = self.coordinates(chips, trial, part)
-                return realise(self.placement, self.theta, z, stored=self.stored)
+                return individual.realise(self.placement, theta, self.coordinates(chips, trial, part), stored=stored)
             z = {**static.z, **self.coordinates(chips, trial, part, kinds=TEMPORAL)}
-            return realise(self.placement, self.theta, z, stored=self.stored, kept=static.kept)
+            return individual.realise(self.placement, theta, z, stored=stored, kept=static.kept)
+
+    def written(self, parameters: Mapping[str, Tensor], *, writes: int = 0, first: int = 0) -> Deployment:
+        """The same chips with parameters of their own in place of those that all have.
+
+        Each is stored as its chip stores it; weights in an array are programmed anew where they were written before.
+
+        Args:
+            parameters: Parameters by name, each [K, *nominal shape], for K chips.
+            writes: How often they were written before.
+            first: Number of the first of the chips.
+
+        Raises:
+            ConfigError: If a name is unknown, or there are not so many chips.
+            ShapeError: If a tensor has another shape.
+        """
+        given = individual.checked(self.placement.specs, self.net.nominal(), parameters)
+        theta = {**self.theta, **given}
+        counts = {len(theta[name]) for name in individual.own(self.placement.specs, theta)}
+        if writes < 0:
+            raise ConfigError(f"writes: {writes} must be 0 or more")
+        if len(counts) > 1 or first < 0 or first + max(counts, default=0) > self.instances:
+            raise ConfigError(f"parameters: for {max(counts)} chips from {first} on, of {self.instances} chips")
+        with torch.no_grad():
+            stored = individual.stored(self.placement, theta, self.stored)
+        names = inert(self.placement, theta)
+        notes = [line for line in self.notes if not line.startswith(ON_ZEROS)]
+        notes += [ON_ZEROS + ", ".join(names)] if names else []
+        return replace(self, theta=theta, stored=stored, notes=tuple(notes), writes=writes, first=first)
 
     def static(self, block: Sequence[int] | None = None) -> Static:
         """What the chips of a block keep over all parts and trials."""
-        z = self.coordinates(self._chips(block), kinds=STATIC)
+        chips = self._chips(block)
+        z = self.coordinates(chips, kinds=STATIC)
         with torch.no_grad():
-            kept = keep(self.placement, self.theta, z, stored=self.stored)
+            theta, stored = self._rows(self.theta, chips), self._rows(self.stored, chips)
+            kept = individual.keep(self.placement, theta, z, stored=stored)
         arrays = [stage for name in kept for stage in self.placement.stages[name] if isinstance(stage, Array)]
         cells = {c.key for array in arrays for c in array.coordinates()}
         return Static({key: value for key, value in z.items() if key not in cells}, kept)
@@ -124,6 +174,7 @@ class Deployment:
             kinds=kinds,
             trial=trial,
             part=part,
+            writes=dict.fromkeys(individual.own(self.placement.specs, self.theta), self.writes),
         )
 
     def run(
@@ -149,18 +200,44 @@ class Deployment:
             params: Parameters of the same chips, trial and part, if they are at hand.
         """
         chips = self._chips(block)
-        self.check_input(x)
         own = self.parameters(chips, trial=trial, part=part) if params is None else params
-        size = len(chips)
-        if self._has_events(x):
-            size = min(size, max(1, INPUT_BYTES // max(1, x.numel() * x.element_size())))
         found = []
-        for some in (slice(start, start + size) for start in range(0, len(chips), size)):
-            inputs = self.received(x, chips[some], lengths=lengths, trial=trial, first_sample=first_sample)
-            reads = self.reads(chips[some], trial=trial, first_sample=first_sample)
-            logits = self._answer(self._of(own, some), self.converted(inputs), lengths, reads)
-            found.append(logits if logits.ndim == 3 else logits.expand(len(chips[some]), *logits.shape))
+        for given in self._passes(x, chips, lengths, trial, first_sample, own):
+            logits = self._answer(given, lengths)
+            found.append(logits if logits.ndim == 3 else logits.expand(given.chips, *logits.shape))
         return torch.cat(found) if len(found) > 1 else found[0]
+
+    def record(
+        self,
+        x: Tensor,
+        block: Sequence[int] | None = None,
+        *,
+        lengths: Tensor | None = None,
+        trial: int = 0,
+        part: int = 0,
+        first_sample: int = 0,
+        params: Mapping[str, Tensor] | None = None,
+    ) -> Recording:
+        """As `run`, with the spikes [K, T, B, N] of every spiking layer, which a lab can record, too.
+
+        Raises:
+            ConfigError: If it is not a `Network` that is on the chips.
+        """
+        if not isinstance(self.net, Network):
+            raise ConfigError(f"net: a {type(self.net).__name__} has no spikes that could be recorded; a Network has")
+        chips = self._chips(block)
+        own = self.parameters(chips, trial=trial, part=part) if params is None else params
+        found = []
+        for given in self._passes(x, chips, lengths, trial, first_sample, own):
+            with torch.no_grad():
+                seen = self.net.record(given.params, given.x, lengths, reads=given.reads)
+            logits = seen.logits if seen.logits.ndim == 3 else seen.logits.expand(given.chips, *seen.logits.shape)
+            spikes = {n: s if s.ndim == 4 else s.expand(given.chips, *s.shape) for n, s in seen.spikes.items()}
+            found.append(Recording(logits, spikes))
+        if len(found) == 1:
+            return found[0]
+        layers = {name: torch.cat([one.spikes[name] for one in found]) for name in found[0].spikes}
+        return Recording(torch.cat([one.logits for one in found]), layers)
 
     def received(
         self,
@@ -192,17 +269,24 @@ class Deployment:
         if not self.periphery:
             crossbar = crossbar.model_copy(update={"adc": None})
         found = {}
-        for layer, own in layer_weights(self.net, self.theta).items():
-            keys = tuple(self._read_key(layer, chip, trial) for chip in block)
-            reads = reads_of(
-                [w for role, w in own.items() if role in WEIGHTS],
-                crossbar,
-                time=self.profile.environment.time_since_programming or 0.0,
-                keys=keys,
-                gain=own.get("gain"),
-                bound=self.ranges.get(layer),
-                first_sample=first_sample,
-            )
+        theta = self._rows(self.theta, block)
+        mine = individual.own(self.placement.specs, theta)
+        rows = range(len(theta[mine[0]])) if mine else (0,)
+        each = [layer_weights(self.net, individual.rows(self.placement.specs, theta, k)) for k in rows]
+        for layer in each[0]:
+            alike = [  # of each chip, or of all
+                reads_of(
+                    [w for role, w in weights[layer].items() if role in WEIGHTS],
+                    crossbar,
+                    time=self.profile.environment.time_since_programming or 0.0,
+                    keys=tuple(self._read_key(layer, chip, trial) for chip in block),
+                    gain=weights[layer].get("gain"),
+                    bound=self.ranges.get(layer),
+                    first_sample=first_sample,
+                )
+                for weights in each
+            ]
+            reads = side_by_side(alike)
             if reads is not None:
                 found[layer] = reads
         return found
@@ -221,7 +305,8 @@ class Deployment:
         """The chips in consecutive blocks of at most `size`."""
         if size < 1:
             raise ConfigError(f"size: {size} must be at least 1")
-        return (range(k, min(k + size, self.instances)) for k in range(0, self.instances, size))
+        there = self.chips
+        return (range(k, min(k + size, there.stop)) for k in range(there.start, there.stop, size))
 
     def export(self, instance: int, *, trial: int = 0) -> dict[str, Tensor]:
         """All parameters of one chip, in nominal shapes."""
@@ -233,27 +318,42 @@ class Deployment:
         events = simulated(self.profile.events, self.step)
         return self.periphery and happens(events) and bool(spikes_only(x).any())
 
-    def _of(self, params: Mapping[str, Tensor], some: slice) -> dict[str, Tensor]:
-        """Parameters of some of the chips."""
-        specs = self.net.parameter_specs()
-        return {name: p[some] if p.ndim > len(specs[name].shape) else p for name, p in params.items()}
+    def _rows(self, values: Mapping[str, Tensor], chips: Sequence[int]) -> dict[str, Tensor]:
+        """Values of these chips: of what each has its own of, their rows."""
+        return individual.rows(self.placement.specs, values, [chip - self.first for chip in chips])
 
-    def _answer(
-        self, params: Mapping[str, Tensor], x: Tensor, lengths: Tensor | None, reads: Mapping[str, Reads]
-    ) -> Tensor:
+    def _passes(
+        self,
+        x: Tensor,
+        chips: Sequence[int],
+        lengths: Tensor | None,
+        trial: int,
+        first_sample: int,
+        params: Mapping[str, Tensor],
+    ) -> Iterator[_Pass]:
+        """What the network is run on: all chips at once, or as many as can be given inputs of their own."""
+        self.check_input(x)
+        specs, size = self.placement.specs, len(chips)
+        if self._has_events(x):
+            size = min(size, max(1, INPUT_BYTES // max(1, x.numel() * x.element_size())))
+        for some in (slice(start, start + size) for start in range(0, len(chips), size)):
+            inputs = self.received(x, chips[some], lengths=lengths, trial=trial, first_sample=first_sample)
+            reads = self.reads(chips[some], trial=trial, first_sample=first_sample)
+            yield _Pass(individual.rows(specs, params, some), self.converted(inputs), reads, len(chips[some]))
+
+    def _answer(self, given: _Pass, lengths: Tensor | None) -> Tensor:
         with torch.no_grad():
-            if reads and isinstance(self.net, Readable):
-                return self.net.run(params, x, lengths, reads=reads)
-            return self.net.run(params, x, lengths)
+            if given.reads and isinstance(self.net, Readable):
+                return self.net.run(given.params, given.x, lengths, reads=given.reads)
+            return self.net.run(given.params, given.x, lengths)
 
     def _read_key(self, layer: str, chip: int, trial: int) -> int:
         return randomness.key(self.seed, self.purpose, layer, "read", "per_read", chip, trial) % 2**64
 
     def _chips(self, block: Sequence[int] | None) -> Sequence[int]:
-        chips = range(self.instances) if block is None else block
-        wrong = [k for k in chips if not 0 <= k < self.instances]
-        if wrong or not len(chips):
-            raise ConfigError(f"block: {list(chips)[:3]} must be chips of 0 .. {self.instances - 1}")
+        chips, there = self.chips if block is None else block, self.chips
+        if not len(chips) or not all(k in there for k in chips):
+            raise ConfigError(f"block: {list(chips)[:3]} must be chips of {there.start} .. {there.stop - 1}")
         return chips
 
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from snnrobust.errors import ConfigError
+from snnrobust.hardware import individual
 from snnrobust.hardware.deployment import Deployment
 from snnrobust.hardware.stages import Context, Dead, Stage, Variation
 from snnrobust.storage import Array, Group, Scalar, write_run
@@ -63,7 +64,8 @@ def chip_tree(deployment: Deployment, instance: int, *, trial: int = 0) -> Group
         name: Array(value.numpy(), attrs={"role": specs[name].role, "unit": specs[name].unit})
         for name, value in deployment.export(instance, trial=trial).items()
     }
-    codes, steps = _codes(deployment)
+    theta = individual.rows(deployment.placement.specs, deployment.theta, instance - deployment.first)
+    codes, steps = _codes(deployment, theta)
     about: dict[str, Scalar] = {
         "chip_format": FORMAT,
         "chip_version": VERSION,
@@ -73,21 +75,23 @@ def chip_tree(deployment: Deployment, instance: int, *, trial: int = 0) -> Group
         "purpose": deployment.purpose,
         "instance": instance,
         "trial": trial,
+        "writes": deployment.writes,
     }
     groups = {
         "parameters": Group(parameters),
         "codes": Group(_arrays(codes)),
         "steps": Group(_arrays(steps)),
-        "masks": Group(_arrays(_masks(deployment, instance, trial))),
+        "masks": Group(_arrays(_masks(deployment, theta, instance, trial))),
     }
     return Group(groups, about)
 
 
-def _codes(deployment: Deployment) -> tuple[dict[str, NDArray[np.generic]], dict[str, NDArray[np.generic]]]:
+def _codes(
+    deployment: Deployment, nominal: Mapping[str, Tensor]
+) -> tuple[dict[str, NDArray[np.generic]], dict[str, NDArray[np.generic]]]:
     """Codes and steps of every tensor that a stage stores as whole numbers; these stages come first."""
     codes: dict[str, NDArray[np.generic]] = {}
     steps: dict[str, NDArray[np.generic]] = {}
-    nominal = deployment.theta
     for name, stages in deployment.placement.stages.items():
         store = getattr(stages[0], "codes", None)
         if store is not None:
@@ -97,11 +101,13 @@ def _codes(deployment: Deployment) -> tuple[dict[str, NDArray[np.generic]], dict
     return codes, steps
 
 
-def _masks(deployment: Deployment, instance: int, trial: int) -> dict[str, NDArray[np.generic]]:
+def _masks(
+    deployment: Deployment, nominal: Mapping[str, Tensor], instance: int, trial: int
+) -> dict[str, NDArray[np.generic]]:
     z = {key: value[0] for key, value in deployment.coordinates([instance], trial).items()}
     found: dict[str, NDArray[np.generic]] = {}
     for name, stages in deployment.placement.stages.items():
-        theta = deployment.net.nominal()[name].detach()
+        theta = nominal[name]
         context = Context(deployment.placement.specs[name], {})
         for stage in stages:
             if isinstance(stage, Dead):

@@ -28,6 +28,9 @@ from snnrobust.hardware.stages.correlation import correlate
 from snnrobust.hardware.stages.fields import basis
 from snnrobust.snn.specs import ParameterSpec
 
+ON_ZEROS = "relative spread has no effect on zeros: "
+"""What a note on tensors that are `inert` begins with."""
+
 
 @dataclass(frozen=True)
 class Placement:
@@ -111,6 +114,7 @@ def draw(
     kinds: Sequence[Kind] = (*STATIC, *TEMPORAL),
     trial: int = 0,
     part: int = 0,
+    writes: Mapping[str, int] | None = None,
 ) -> dict[str, Tensor]:
     """Standard normal coordinates of chips, a pure function of the arguments.
 
@@ -123,6 +127,7 @@ def draw(
         kinds: Kinds of coordinates to draw.
         trial: Number of the pass over the data, for temporal and slow coordinates.
         part: Which part of the pass, for slow coordinates.
+        writes: How often parameters were written before, by name, for what is drawn at every write.
 
     Returns:
         Coordinates by key, float32, [K, *shape], or [*shape] without an instance axis.
@@ -130,13 +135,14 @@ def draw(
     chips = (0,) if instances is None else instances
     when = {"temporal": (trial,), "slow": (trial, part)}
     drawn = [c for c in placement.coordinates.values() if c.kind in kinds]
-    keys = {
-        c.key: [
-            randomness.key(seed, purpose, c.parameter, c.component, c.granularity, chip, *extra, *when.get(c.kind, ()))
-            for chip in chips
-        ]
-        for c in drawn
-    }
+
+    def keys_of(c: Coordinate) -> list[int]:
+        before = (writes or {}).get(c.parameter, 0) if c.per_write else 0
+        granularity, write = (f"{c.granularity}.write", (before,)) if before else (c.granularity, ())
+        more = (*extra, *when.get(c.kind, ()), *write)
+        return [randomness.key(seed, purpose, c.parameter, c.component, granularity, chip, *more) for chip in chips]
+
+    keys = {c.key: keys_of(c) for c in drawn}
     values = _normals({c.key: math.prod(c.shape) for c in drawn if c.kind != "slow"}, keys)
     values |= {c.key: fast_normals(keys[c.key], math.prod(c.shape)) for c in drawn if c.kind == "slow"}
     return {
@@ -246,16 +252,22 @@ def project(placement: Placement, z: Z, k: float) -> dict[str, Tensor]:
     return result
 
 
-def warn_of_zeros(placement: Placement, theta: Mapping[str, Tensor]) -> list[str]:
-    """Names of tensors that are all zero although their spread is relative, so that no chip differs in them; warns."""
-    inert = []
+def inert(placement: Placement, theta: Mapping[str, Tensor]) -> list[str]:
+    """Names of tensors that are all zero although their spread is relative, so that no chip differs in them."""
+    found = []
     for name in placement.stages:
         role = placement.specs[name].role
         entry = placement.profile.parameters.get(role)
         if role == "v_th" or entry is None or entry.distribution == "none":  # v_th spreads relative to v_leak
             continue
         if entry.mode == "relative" and not bool(theta[name].any()):
-            inert.append(name)
-    if inert:
-        warnings.warn(f"relative spread has no effect on tensors of zeros: {', '.join(inert)}", stacklevel=3)
-    return inert
+            found.append(name)
+    return found
+
+
+def warn_of_zeros(placement: Placement, theta: Mapping[str, Tensor]) -> list[str]:
+    """Names of tensors that are `inert`; warns."""
+    found = inert(placement, theta)
+    if found:
+        warnings.warn(f"{ON_ZEROS}{', '.join(found)}", stacklevel=3)
+    return found

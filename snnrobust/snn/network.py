@@ -196,6 +196,34 @@ class Network(nn.Module):
         logits, spikes = self.record(params, x, lengths)
         return logits, {name: decoded(own, lengths, "mean") for name, own in spikes.items()}
 
+    def follow(self, params: Params, x: Tensor, seen: Recording, lengths: Tensor | None = None) -> Tensor:
+        """Logits that another device gave, with the derivative of these parameters: straight through, layer by layer.
+
+        Every layer gets the spikes that were seen of the one before, and its own give way to those that were seen. A
+        layer that no gradient reaches is not run.
+
+        Args:
+            params: Parameters by name, as for `run`.
+            x: Inputs [T, B, I].
+            seen: Spikes and logits of the other device, or of K devices.
+            lengths: Valid steps of each sample [B].
+        """
+        parts = self._parts(params)
+        for name, layer in self.spiking.items():
+            spikes = seen.spikes[name]
+            if x.requires_grad or any(p.requires_grad for p in parts[name].values()):
+                own, _ = layer.run(parts[name], x, engine=self.engine)
+                spikes = spikes + (own - own.detach())
+            x = spikes
+        own = self._read_out(parts["readout"], x, lengths)
+        return seen.logits + (own - own.detach())
+
+    def _read_out(self, params: Params, x: Tensor, lengths: Tensor | None) -> Tensor:
+        """The readout of the last layer's spikes alone."""
+        if isinstance(self.readout, LI) and choice.fused(self.engine, [self.readout], params.values(), x):
+            return choice.run_network({}, self.readout, {"readout": params}, x, lengths)[0]
+        return self.readout.run(params, x, lengths)
+
     def run(
         self, params: Params, x: Tensor, lengths: Tensor | None = None, *, reads: Mapping[str, Reads] | None = None
     ) -> Tensor:

@@ -1,6 +1,7 @@
 """Training: objectives with random and adversarial devices, the trainer, trained networks in run files."""
 
 from snnrobust.training import objectives
+from snnrobust.training.finetune import Finetuned, finetune
 from snnrobust.training.limits import FanInLimit, WeightClip
 from snnrobust.training.objectives import (
     ABCD,
@@ -26,6 +27,7 @@ from snnrobust.training.objectives import (
 from snnrobust.training.problem import Batch, FiringRate, Problem, StepKey, StepResult
 from snnrobust.training.record import TrainedModel, models_of
 from snnrobust.training.trainer import Settings, TrainResult, train
+from snnrobust.training.tuning import Cost, Tuning
 
 __all__ = [
     "ABCD",
@@ -38,10 +40,12 @@ __all__ = [
     "Adversarial",
     "Batch",
     "CVaR",
+    "Cost",
     "Distillation",
     "Dropout",
     "EntropySGD",
     "FanInLimit",
+    "Finetuned",
     "FiringRate",
     "ForwardNoise",
     "MixedNoise",
@@ -55,7 +59,9 @@ __all__ = [
     "StepResult",
     "TrainResult",
     "TrainedModel",
+    "Tuning",
     "WeightClip",
+    "finetune",
     "models_of",
     "objective_from",
     "objectives",

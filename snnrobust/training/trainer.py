@@ -141,13 +141,7 @@ def train(
     """
     objective = objective if objective is not None else Standard()
     chosen = Settings(**settings)
-    if isinstance(net, Network) and net.inputs != task.inputs:
-        raise ShapeError(f"net.inputs: {net.inputs} must be {task.inputs}, the inputs of task {task.name}")
-    if isinstance(net, Network) and net.readout.neurons < len(task.classes):
-        raise ShapeError(
-            f"net.readout.neurons: {net.readout.neurons} must be at least {len(task.classes)}, "
-            f"the classes of task {task.name}"
-        )
+    check_fits(net, task)
     if not any(p.requires_grad for p in net.nominal().values()):
         raise ConfigError("net: no parameter requires a gradient, so none can be trained")
     if run is not None and not isinstance(net, Network):
@@ -174,6 +168,17 @@ def train(
         if isinstance(net, Network):
             file.finish(TrainedModel(file.label, net, config, state.history, state.kept_epoch))
     return TrainResult(net, state.history, state.kept_epoch, config, path)
+
+
+def check_fits(net: Deployable, task: Task) -> None:
+    """Raise ShapeError unless the network has the inputs of the task, and outputs for its classes."""
+    if isinstance(net, Network) and net.inputs != task.inputs:
+        raise ShapeError(f"net.inputs: {net.inputs} must be {task.inputs}, the inputs of task {task.name}")
+    if isinstance(net, Network) and net.readout.neurons < len(task.classes):
+        raise ShapeError(
+            f"net.readout.neurons: {net.readout.neurons} must be at least {len(task.classes)}, "
+            f"the classes of task {task.name}"
+        )
 
 
 def config_of(

@@ -38,7 +38,7 @@ def reads_of(
         time: Time since programming, s.
         keys: What the noise of each chip is keyed by.
         gain: The neurons' gains [N].
-        bound: Largest output of each column [N] that the ADC takes, measured on data.
+        bound: Largest output of each column [N] that the ADC takes, measured on data, before the gain.
         first_sample: Number of the first sample in the data set.
     """
     factor = 1.0 if gain is None else gain.abs()
@@ -55,8 +55,19 @@ def reads_of(
     plain = Reads(keys=keys, weight_noise=weight_noise, rows=rows, clocked=clocked, first_sample=first_sample)
     if adc is None:
         return plain
-    limit = bound if bound is not None else full * (adc.bound or 1.0)
+    limit = bound * factor if bound is not None else full * (adc.bound or 1.0)
     return replace(plain, noise=adc.noise * full, step=2 * limit / (2**adc.bits - 2), bound=limit)
+
+
+def side_by_side(each: Sequence[Reads | None]) -> Reads | None:
+    """Reads of chips whose weights differ, one a chip with the keys of all; one alone serves all of them."""
+    first = next((reads for reads in each if reads is not None), None)
+    if first is None or len(each) == 1:
+        return first
+    quiet = replace(first, weight_noise=torch.zeros_like(torch.as_tensor(first.weight_noise)))
+    whole = [quiet if reads is None else reads for reads in each]  # an array of zeros has no noise
+    numbers = {name: [getattr(reads, name) for reads in whole] for name in ("noise", "weight_noise", "step", "bound")}
+    return replace(first, **{name: torch.stack(own) for name, own in numbers.items() if isinstance(own[0], Tensor)})
 
 
 def full_scale(w: Tensor, crossbar: Crossbar) -> Tensor:
@@ -105,12 +116,12 @@ def converted(x: Tensor, dac: DAC, largest: float | None = None) -> Tensor:
 def sums_on_data(
     x: Tensor, spikes: Mapping[str, Tensor], layers: Mapping[str, Mapping[str, Tensor]], rows: int | None
 ) -> dict[str, Tensor]:
-    """Largest output [N] of each layer's arrays on data, from which ADC ranges are set.
+    """Largest output [N] of each layer's arrays on data, before the gain, from which ADC ranges are set.
 
     Args:
         x: Inputs [T, B, I] of the first layer.
         spikes: Of each spiking layer [T, B, N], in order.
-        layers: Weights of each layer by role: weight, recurrent_weight, gain.
+        layers: Weights of each layer by role: weight, recurrent_weight.
         rows: Sources of a tile.
     """
     found, before = {}, x
@@ -118,6 +129,6 @@ def sums_on_data(
         largest = largest_sums(before, own["weight"], rows)
         if "recurrent_weight" in own:
             largest = torch.maximum(largest, largest_sums(spikes[name], own["recurrent_weight"], rows))
-        found[name] = largest * own["gain"].abs() if "gain" in own else largest
+        found[name] = largest
         before = spikes.get(name, before)
     return found

@@ -36,6 +36,7 @@ class Coordinate:
         shape: Shape for one instance.
         kind: "continuous" ones can be attacked; "fixed" ones decide outliers and faults and are held at their draw;
             "temporal" ones are drawn again in every trial, "slow" ones in every part of a trial.
+        per_write: It is drawn again whenever the parameter is written.
     """
 
     parameter: str
@@ -43,6 +44,7 @@ class Coordinate:
     granularity: str
     shape: tuple[int, ...]
     kind: Kind = "continuous"
+    per_write: bool = False
 
     @property
     def key(self) -> str:

@@ -151,7 +151,7 @@ class Array:
             parts |= {"trial": (f"{device}.read", "temporal")} if noise.trial else {}
             parts |= {"slow": (f"{device}.slow", "slow")} if noise.slow else {}
         found = {
-            part: Coordinate(self.name, component, "per_device", self.shape, kind)
+            part: Coordinate(self.name, component, "per_device", self.shape, kind, per_write=part == "programming")
             for part, (component, kind) in parts.items()
         }
         if self.faults.clustered and "fault" in parts:
