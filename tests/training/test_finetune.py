@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
@@ -83,6 +84,7 @@ def test_gains_and_offsets_of_spiking_neurons_are_mended(task, network):
     before = evaluate(deployment, task.train).accuracy[0, 0]
     found = quietly(deployment, task, epochs=40, knobs=("scale", "bias"), learning_rate=0.05)
     after = evaluate(found.deployment, task.train).accuracy[0, 0]
+    print("MENDED", nominal, before, after)
     assert before.mean() < nominal - 0.2
     assert after.mean() > nominal - 0.5 * (nominal - before.mean())
 
@@ -145,6 +147,9 @@ class BlackBox(Deployment):
 
     behind: Deployment | None = None
     trials: list = field(default_factory=list)
+
+    def run(self, x, block=None, *, params=None, **how):
+        return self.record(x, block, **how).logits
 
     def record(self, x, block=None, *, params=None, **how):
         self.trials.append((how["trial"], how["first_sample"], x.shape[1]))
@@ -230,13 +235,13 @@ def test_an_array_is_programmed_anew_at_every_write(task, network):
 def test_deploying_what_was_written_is_the_calibrated_chip(task, network, name):
     net, chip = network(), Chip(load_profile(name))
     found = quietly(chip.deploy(net, 3), task, epochs=1)
-    assert found.writes == found.cost.writes == 3  # two updates, and what is kept is written once more
+    assert found.writes == found.cost.writes == 7  # six updates, and what is kept is written once more
     again = chip.deploy(net, 3, parameters=found.parameters, writes=found.writes)
     x = torch.from_numpy(task.test.x.swapaxes(0, 1).copy())
     assert torch.equal(found.deployment.run(x), again.run(x))
     assert all(torch.equal(p, again.export(2)[key]) for key, p in found.deployment.export(2).items())
     more = quietly(found.deployment, task, epochs=1, knobs=("readout",))
-    assert more.writes == 6
+    assert more.writes == 14
     assert more.parameters.keys() == found.parameters.keys()
 
 
@@ -254,7 +259,7 @@ def test_any_block_gives_the_same_bits(task, network, name, monkeypatch):
     assert torch.equal(part.history["validation"], whole.history["validation"][:, 3:])
     x = torch.from_numpy(task.test.x.swapaxes(0, 1).copy())
     assert torch.equal(part.deployment.run(x), whole.deployment.run(x, [3, 4]))
-    monkeypatch.setattr("snnrobust.training.finetune.BLOCK_BYTES", 1)
+    monkeypatch.setattr(sys.modules["snnrobust.training.finetune"], "BLOCK_BYTES", 1)
     assert same(quietly(deployment, task, **choices), whole)
     assert not same(quietly(deployment, task, **{**choices, "seed": 4}), whole)
 
@@ -335,15 +340,14 @@ def test_a_network_that_does_not_fit(task, chip):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["dynapse1", "brainscales2"])
-def test_calibration_in_the_loop_pays_on_real_data(name):
-    """Vowels, 24 chips, paired: mean gain above 3.3 standard errors; without an effect that is below 1 in 500."""
+def test_calibration_in_the_loop_pays_on_real_data():
+    """Vowels, 16 chips, paired: a mean gain above 4 standard errors, which without an effect is below 1 in 1000."""
     task = load_task("vowels")
     net = Network.recurrent(task.inputs, 24, len(task.classes), dt=task.dt, tau_mem=5 * task.dt, tau_syn=2 * task.dt,
                             tau_out=5 * task.dt, seed=0)  # fmt: skip
     train(net, task, epochs=30, seed=0, show_progress=False)
-    deployment = Chip(load_profile(name)).deploy(net, 24, seed=3)
+    deployment = Chip(load_profile("brainscales2")).deploy(net, 16, seed=3)
     before = evaluate(deployment, task.test).accuracy[0, 0]
     found = quietly(deployment, task, epochs=8)
     gained = evaluate(found.deployment, task.test).accuracy[0, 0] - before
-    assert gained.mean() > 3.3 * gained.std(ddof=1) / len(gained) ** 0.5
+    assert gained.mean() > 4 * gained.std(ddof=1) / len(gained) ** 0.5

@@ -66,8 +66,14 @@ def side_by_side(each: Sequence[Reads | None]) -> Reads | None:
         return first
     quiet = replace(first, weight_noise=torch.zeros_like(torch.as_tensor(first.weight_noise)))
     whole = [quiet if reads is None else reads for reads in each]  # an array of zeros has no noise
-    numbers = {name: [getattr(reads, name) for reads in whole] for name in ("noise", "weight_noise", "step", "bound")}
-    return replace(first, **{name: torch.stack(own) for name, own in numbers.items() if isinstance(own[0], Tensor)})
+
+    def rows(name: str) -> float | Tensor:
+        own = [getattr(reads, name) for reads in whole]
+        return torch.stack(own) if isinstance(own[0], Tensor) else float(own[0])
+
+    return replace(
+        first, noise=rows("noise"), weight_noise=rows("weight_noise"), step=rows("step"), bound=rows("bound")
+    )
 
 
 def full_scale(w: Tensor, crossbar: Crossbar) -> Tensor:
