@@ -167,7 +167,7 @@ def benchmark(
         seed: Seed of the chips.
         purpose: "test", or "validation" for choosing models.
         trials: Passes over the data, for noise that changes from pass to pass.
-        tuning: Test each chip once more after calibration in the loop, as a condition "NAME in_the_loop".
+        tuning: Test each chip once more after calibration in the loop, as a condition "NAME_in_the_loop".
         run: Run file for results; each finished block is kept in its journal, and the same call goes on from there.
             None keeps nothing.
         overwrite: Replace a run file of another experiment.
@@ -196,7 +196,7 @@ def benchmark(
     plain = {name: net.net if isinstance(net, TrainedModel) else net for name, net in nets.items()}
     deployments = _deploy(plain, profiles, instances=instances, seed=seed, purpose=purpose, **deploy)
     columns = [Column(c, own) for c in range(len(profiles)) for own in dict.fromkeys((None, tuning))]
-    names = [names[c] if own is None else f"{names[c]} in_the_loop" for c, own in columns]
+    names = [names[c] if own is None else f"{names[c]}_in_the_loop" for c, own in columns]
     result = Tolerance.empty(
         list(nets),
         names,

@@ -27,17 +27,17 @@ def test_plain_and_calibrated_chips_side_by_side(trained, tmp_path):
     result = run(*words, "-o", both, "--finetune", 1, "--knobs", "readout,bias")
     assert result.exit_code == 0, result.output
     shown = " ".join(result.stdout.split())
-    for text in ("brainscales2 in_the_loop", "in the loop, each chip:", "samples answered", "writes"):
+    for text in ("brainscales2_in_the_loop", "in the loop, each chip:", "samples answered", "writes"):
         assert text in shown
     found, _ = read_tolerance(both)
-    assert found.conditions == ("brainscales2", "brainscales2 in_the_loop")
+    assert found.conditions == ("brainscales2", "brainscales2_in_the_loop")
     np.testing.assert_array_equal(found.accuracy[:, :1], read_tolerance(plain)[0].accuracy)
     assert not np.array_equal(found.accuracy[0, 0], found.accuracy[0, 1])
     again = run(*words, "-o", both, "--finetune", 1, "--knobs", "readout,bias")
     assert again.stdout == result.stdout
     page = tmp_path / "report.html"
     assert run("report", both, "-o", page).exit_code == 0
-    assert "brainscales2 in_the_loop" in page.read_text()
+    assert "brainscales2_in_the_loop" in page.read_text()
 
 
 @pytest.mark.parametrize(
