@@ -269,5 +269,5 @@ def warn_of_zeros(placement: Placement, theta: Mapping[str, Tensor]) -> list[str
     """Names of tensors that are `inert`; warns."""
     found = inert(placement, theta)
     if found:
-        warnings.warn(f"{ON_ZEROS}{', '.join(found)}", stacklevel=3)
+        warnings.warn(f"relative spread has no effect on tensors of zeros: {', '.join(found)}", stacklevel=3)
     return found

@@ -84,7 +84,7 @@ class Tuning:
             elif knob in KNOBS or knob in ROLES:
                 found = {name for name, spec in specs.items() if spec.role in KNOBS.get(knob, (knob,))}
             else:
-                raise ConfigError(unknown("knobs", knob, ("readout", *KNOBS, *ROLES, *specs)))
+                raise ConfigError(unknown("knobs", knob, {"readout", *KNOBS, *ROLES, *specs}))
             if not found:
                 raise ConfigError(f"knobs: {knob!r} is nothing that this {type(net).__name__} has")
             wanted |= found
@@ -137,5 +137,5 @@ class Cost(NamedTuple):
     seconds: float | None = None
 
     def __str__(self) -> str:
-        time = "" if self.seconds is None else f", {self.seconds:.3g} s of answers"
+        time = "" if self.seconds is None else f", {self.seconds:.3g} s on the chip"
         return f"in the loop, each chip: {self.answers} samples answered, {self.writes} writes{time}"
