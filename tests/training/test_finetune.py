@@ -76,7 +76,7 @@ def test_an_offset_of_each_output_is_found_and_undone(task_of):
 
 
 def test_gains_and_offsets_of_spiking_neurons_are_mended(task, network):
-    """A network that is right on every sample loses most of it to the offsets, and gets it back."""
+    """A network that is right on every sample loses some to the offsets, and gets them back."""
     net = network()
     train(net, task, epochs=40, seed=0, show_progress=False)
     deployment = Chip(parse_profile(OFFSETS)).deploy(net, 12)
@@ -84,9 +84,8 @@ def test_gains_and_offsets_of_spiking_neurons_are_mended(task, network):
     before = evaluate(deployment, task.train).accuracy[0, 0]
     found = quietly(deployment, task, epochs=40, knobs=("scale", "bias"), learning_rate=0.05)
     after = evaluate(found.deployment, task.train).accuracy[0, 0]
-    print("MENDED", nominal, before, after)
-    assert before.mean() < nominal - 0.2
-    assert after.mean() > nominal - 0.5 * (nominal - before.mean())
+    assert before.mean() < nominal - 0.1
+    assert after.mean() > nominal - 0.2 * (nominal - before.mean())
 
 
 def test_without_knobs_nothing_changes(task, network, chip):
