@@ -1,4 +1,4 @@
-"""Fashion-MNIST: tell ten kinds of clothes apart, a row of pixels a step. The official test images ship with the package.
+"""Fashion-MNIST: tell ten kinds of clothes apart, a row of pixels a step. The official test images are shipped.
 
 H. Xiao, K. Rasul, R. Vollgraf, arXiv:1708.07747. A spiking network reads an image in 28 steps of 28 pixels; a
 convolutional network takes the same array [28, B, 28] as images (`snnrobust.snn.PaperCNN`).

@@ -74,7 +74,7 @@ def test_a_set_of_another_size_is_refused(nowhere):
     with pytest.raises(TaskError, match="3 images of the official test part found, must be 10000"):
         load_task("fashion_mnist")
     put(nowhere / "environment", "t10k", np.zeros((3, 2, 2)), np.zeros(4))
-    with pytest.raises(TaskError, match="array 'y' .* has 4 rows; must be 3"):
+    with pytest.raises(TaskError, match=r"array 'y' .* has 4 rows; must be 3"):
         load_task("fashion_mnist")
 
 
@@ -83,9 +83,15 @@ WHOLE = idx(np.arange(12).reshape(3, 2, 2))
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"text", gzip.compress(b"\0\0\x08\x01\0\0\0\x01\0"), *(WHOLE[:n] for n in (5, 20, len(WHOLE) - 1))]
-    + [idx(np.arange(12).reshape(3, 4)), gzip.compress(gzip.decompress(WHOLE) + b"\0")]
-    + [gzip.compress(bytes((0, 0, 8, 3)) + b"\xff" * 12)],
+    [
+        b"",
+        b"text",
+        gzip.compress(b"\0\0\x08\x01\0\0\0\x01\0"),  # one axis
+        *(WHOLE[:n] for n in (5, 20, len(WHOLE) - 1)),
+        idx(np.arange(12).reshape(3, 4)),
+        gzip.compress(gzip.decompress(WHOLE) + b"\0"),
+        gzip.compress(bytes((0, 0, 8, 3)) + b"\xff" * 12),  # larger than any memory
+    ],
 )
 def test_damage_is_one_line(tmp_path, content):
     path = tmp_path / "a.gz"
@@ -98,5 +104,5 @@ def test_damage_is_one_line(tmp_path, content):
 def test_missing_labels_are_one_line(nowhere):
     put(nowhere / "environment", "t10k", np.zeros((3, 2, 2)), np.zeros(3))
     (nowhere / "environment" / "fashion_mnist" / "t10k-labels-idx1-ubyte.gz").unlink()
-    with pytest.raises(TaskError, match="t10k-labels-idx1-ubyte.gz cannot be read as an idx file"):
+    with pytest.raises(TaskError, match=r"t10k-labels-idx1-ubyte.gz cannot be read as an idx file"):
         load_task("fashion_mnist")
