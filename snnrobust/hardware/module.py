@@ -88,8 +88,7 @@ class Module:
 
     def buffers(self) -> dict[str, Tensor]:
         """The module's buffers by name, those that are stored with it."""
-        stored = self.module.state_dict().keys()
-        return {name: b for name, b in self.module.named_buffers() if name in stored}
+        return lasting(self.module)
 
     def parameter_specs(self) -> dict[str, ParameterSpec]:
         """Role and shape of each parameter."""
@@ -141,6 +140,12 @@ class Module:
     def hash(self) -> str:
         """SHA-256 of what the module is and of its parameters' values."""
         return fingerprint(json.dumps(self.to_dict(), sort_keys=True), self.nominal())
+
+
+def lasting(module: nn.Module) -> dict[str, Tensor]:
+    """The buffers of a module that belong to its state, by name."""
+    stored = module.state_dict().keys()
+    return {name: b for name, b in module.named_buffers() if name in stored}
 
 
 @contextmanager

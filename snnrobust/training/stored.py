@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from snnrobust.errors import ConfigError, RunFileError, ShapeError
-from snnrobust.hardware.module import Module
+from snnrobust.hardware.module import Module, lasting
 from snnrobust.snn.network import fingerprint
 from snnrobust.snn.presets import MODULES
 from snnrobust.snn.specs import ROLES, ParameterSpec, spec_of
@@ -94,15 +94,16 @@ class StoredModule:
         kind = type(module).__qualname__
         if kind != self.structure["module"]:
             raise RunFileError(f"module: {kind} must be of class {self.structure['module']}, which was trained")
+        parts = (
+            ("parameter", dict(module.named_parameters()), self.parameters),
+            ("buffer", lasting(module), self.stored_buffers),
+        )
+        for what, own, stored in parts:
+            _check_shapes(what, own, stored)
+        for _, own, stored in parts:
+            for name, tensor in own.items():
+                tensor.data = stored[name].detach().to(tensor.device, copy=True)
         found = Module(module, self.structure["roles"], sources=self.structure["sources"], vmap=vmap)
-        own, own_buffers = found.nominal(), found.buffers()
-        _check_shapes("parameter", own, self.parameters)
-        _check_shapes("buffer", own_buffers, self.stored_buffers)
-        with torch.no_grad():
-            for name, p in own.items():
-                p.data = self.parameters[name].detach().to(p.device, copy=True)
-            for name, b in own_buffers.items():
-                b.copy_(self.stored_buffers[name])
         if example is not None and not _answers_alike(found, example):
             raise RunFileError(
                 f"module: this {kind} answers otherwise than the one that was trained; is its code another?"
@@ -120,11 +121,15 @@ def rebuilt(stored: StoredModule, example: Example | None) -> Module | StoredMod
 
 def _check_shapes(what: str, own: Mapping[str, Tensor], stored: Mapping[str, Tensor]) -> None:
     for name in sorted({*own, *stored}):
-        here, there = (tuple(t[name].shape) if name in t else None for t in (own, stored))
+        here, there = (_shape(t.get(name)) for t in (own, stored))
         if here != there:
             raise ShapeError(
                 f"module: {what} {name} has shape {here}, must be {there}, as it was trained (None: absent)"
             )
+
+
+def _shape(tensor: Tensor | None) -> tuple[int, ...] | None:
+    return None if tensor is None or isinstance(tensor, nn.UninitializedParameter) else tuple(tensor.shape)
 
 
 def _answers_alike(net: Module, example: Example) -> bool:
