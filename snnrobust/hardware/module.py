@@ -25,7 +25,7 @@ from snnrobust.errors import ConfigError, unknown
 from snnrobust.hardware.model import check_roles, logits_of, one_by_one, with_axis
 from snnrobust.snn.layers import Layer
 from snnrobust.snn.network import fingerprint
-from snnrobust.snn.presets import MODULES
+from snnrobust.snn.presets import PaperCNN
 from snnrobust.snn.specs import ROLES, ParameterSpec, spec_of
 
 LINEAR = (nn.Linear, nn.Bilinear, nn.modules.conv._ConvNd)
@@ -134,7 +134,7 @@ class Module:
             "roles": {name: spec.role for name, spec in self._specs.items()},
             "sources": self.sources,
             **({"buffers": fingerprint("", buffers)} if buffers else {}),
-            **({"options": self.module.options()} if MODULES.get(kind.__qualname__) is kind else {}),  # type: ignore[operator]  # as all of MODULES
+            **({"options": self.module.options()} if isinstance(self.module, PaperCNN) else {}),
         }
 
     def hash(self) -> str:
@@ -180,7 +180,7 @@ def _specs(module: nn.Module, roles: Mapping[str, str], sources: Mapping[str, st
         if name not in params:
             raise ConfigError(unknown("sources", name, params))
     for pattern, role in roles.items():
-        if not any(fnmatchcase(name, pattern) for name in params):
+        if not any(_fits(name, pattern) for name in params):
             raise ConfigError(unknown("roles", pattern, params))
         if role not in (*ROLES, "none"):
             raise ConfigError(unknown(f"roles[{pattern}]", role, (*ROLES, "none")))
@@ -188,18 +188,21 @@ def _specs(module: nn.Module, roles: Mapping[str, str], sources: Mapping[str, st
     for name, p in params.items():
         layer, _, own = name.rpartition(".")
         owner = module.get_submodule(layer)
-        given = [role for pattern, role in roles.items() if fnmatchcase(name, pattern)]
-        role = given[-1] if given else role_of(owner, own)
+        usual = role_of(owner, own)
+        role = next((r for pattern, r in reversed(list(roles.items())) if _fits(name, pattern)), usual)
         if role == "none":
-            specs[name] = ParameterSpec("none", tuple(p.shape))
-        elif isinstance(owner, Layer) and not given:
-            specs[name] = replace(owner.parameter_specs()[own], layer=layer)
+            spec = ParameterSpec("none", tuple(p.shape))
+        elif isinstance(owner, Layer) and role == usual:
+            spec = replace(owner.parameter_specs()[own], layer=layer)
         else:
-            specs[name] = spec_of(role, tuple(p.shape), layer=layer)
-        if name in sources:
-            specs[name] = replace(specs[name], source=sources[name])
+            spec = spec_of(role, tuple(p.shape), layer=layer)
+        specs[name] = replace(spec, source=sources.get(name))
     check_roles({name: spec.role for name, spec in specs.items() if spec.role != "none"}, params)
     return specs
+
+
+def _fits(name: str, pattern: str) -> bool:
+    return name == pattern or fnmatchcase(name, pattern)
 
 
 def _without_data(module: nn.Module) -> bool:

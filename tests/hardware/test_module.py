@@ -106,6 +106,33 @@ def test_roles_by_the_type_of_the_layer():
     assert specs["conv.weight"].shape == (4, 2, 3)
 
 
+def test_roles_that_are_all_given_are_the_same():
+    zoo = Zoo()
+    specs = Module(zoo).parameter_specs()
+    assert Module(zoo, {name: spec.role for name, spec in specs.items()}).parameter_specs() == specs
+
+
+def test_a_recurrent_layer_of_torch(x):
+    class Last(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lstm = nn.LSTM(6, 4)
+
+        def forward(self, x):
+            return self.lstm(x)[0][-1]
+
+    module = Last()
+    net = Module(module)
+    moved = {name: 2 * p.detach() for name, p in net.nominal().items()}
+    logits = net.run(moved, x)
+    assert not torch.allclose(logits, module(x))
+    with torch.no_grad():
+        for name, p in module.named_parameters():
+            p.copy_(moved[name])
+    torch.testing.assert_close(logits, module(x))
+    assert Chip(LEVEL).deploy(net, 2).run(x).shape == (2, 5, 4)
+
+
 def test_roles_by_pattern_and_the_last_that_fits_counts():
     given = {"alpha": "tau_mem", "*.bias": "none", "conv.*": "weight", "table.*": "weight"}
     specs = Module(Zoo(), given, sources={"conv.weight": "table"}).parameter_specs()
