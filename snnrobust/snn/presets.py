@@ -107,7 +107,7 @@ class PaperCNN(nn.Module):
             raise ConfigError(f"classes: {classes} must be 2 to {MOST_CLASSES:,}")
         self.classes, self.batch_statistics = classes, batch_statistics
         left = ((SIDE // 2 - KERNEL + 1) // 2) ** 2 * CHANNELS
-        blank = nn.utils.skip_init  # initial values come from the seed alone
+        blank: Any = nn.utils.skip_init  # initial values come from the seed alone
         self.conv1 = blank(nn.Conv2d, 1, CHANNELS, KERNEL)
         self.conv2 = blank(nn.Conv2d, CHANNELS, CHANNELS, KERNEL)
         self.dense1 = blank(nn.Linear, left, 256)

@@ -159,7 +159,8 @@ def train(
         )
     if firing_rate is not None and not isinstance(net, Network):
         raise ConfigError(f"firing_rate: {type(net).__name__} tells no spikes; the penalty is for a Network")
-    _check_outputs(net, task)
+    if isinstance(net, Module):
+        _check_outputs(net, task)
     path = None if run is None else Path(run)
     config = config_of(net, task, objective, chosen, firing_rate)
     limits = tuple(limit) if isinstance(limit, Sequence) else () if limit is None else (limit,)
@@ -201,10 +202,8 @@ def config_of(
     }
 
 
-def _check_outputs(net: Deployable, task: Task) -> None:
-    """Raise ShapeError where a model's logits on a few samples do not fit the classes of the task."""
-    if isinstance(net, Network):
-        return
+def _check_outputs(net: Module, task: Task) -> None:
+    """Raise ShapeError where a module's logits on a few samples do not fit the classes of the task."""
     params = net.nominal()
     few = to_batch(task.train, slice(0, 2), precision(params))
     with torch.no_grad():
