@@ -135,13 +135,13 @@ def train(
     from snnrobust.training import train as train_network
 
     loaded = load_task(task, data=data, encoding=encoding)
-    penalty = FiringRate(weight=firing_rate_penalty, target=firing_rate) if firing_rate_penalty else None
     settings: dict[str, Any] = {"batch_size": batch_size, "learning_rate": learning_rate}
     settings |= {"schedule": schedule, "clip_norm": clip_norm}
     net: Network | Module
     if preset is not None:
-        net, published, own_penalty = preset_of(preset, typed_options(ctx), loaded, seed)
-        settings, penalty = settings | published, penalty or own_penalty
+        net, published, weight = preset_of(preset, typed_options(ctx), loaded, seed)
+        settings |= published
+        firing_rate_penalty = firing_rate_penalty or weight
     else:
         net = network_for(
             loaded,
@@ -161,7 +161,7 @@ def train(
         run=output,
         label=label,
         overwrite=overwrite,
-        firing_rate=penalty,
+        firing_rate=FiringRate(weight=firing_rate_penalty, target=firing_rate) if firing_rate_penalty else None,
         epochs=epochs,
         select=select,
         ema=ema,

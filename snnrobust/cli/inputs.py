@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from snnrobust.hardware import Module
     from snnrobust.snn import Network
     from snnrobust.tasks import Task
-    from snnrobust.training import FiringRate, TrainedModel
+    from snnrobust.training import TrainedModel
     from snnrobust.training.objectives import Choices
 
 
@@ -90,8 +90,8 @@ NETWORK_OPTIONS = ("neuron", "hidden", "readout", "tau_mem", "tau_syn", "fan_in"
 
 def preset_of(
     name: str, typed: Collection[str], task: Task, seed: int
-) -> tuple[Network | Module, dict[str, Any], FiringRate | None]:
-    """The network of a preset, its settings but for those that the user typed, and its penalty on spikes."""
+) -> tuple[Network | Module, dict[str, Any], float]:
+    """The network of a preset, its settings but for those that the user typed, and the weight of its rate penalty."""
     from snnrobust.training.recipes import recipe_of
 
     recipe = recipe_of(name)
@@ -99,7 +99,7 @@ def preset_of(
         if option in typed:
             raise ConfigError(f"preset: {name} fixes the network; leave --{option.replace('_', '-')} out")
     settings = {key: value for key, value in recipe.settings.items() if key not in typed}
-    return recipe.network(task, seed), settings, None if "firing_rate_penalty" in typed else recipe.firing_rate
+    return recipe.network(task, seed), settings, 0.0 if "firing_rate_penalty" in typed else recipe.rate_penalty
 
 
 def trained_models(paths: Iterable[Path], data: Path | None) -> tuple[dict[str, TrainedModel], Task]:

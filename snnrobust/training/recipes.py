@@ -21,12 +21,12 @@ class Recipe:
     Attributes:
         network: Makes the network for a task and a seed.
         settings: Fields of `Settings` that the publication fixes.
-        firing_rate: Its penalty, or None.
+        rate_penalty: Weight of its `FiringRate`, 0 for none.
     """
 
     network: Callable[[Task, int], Network | Module]
     settings: Mapping[str, Any] = field(default_factory=dict)
-    firing_rate: FiringRate | None = None
+    rate_penalty: float = 0.0
 
 
 def _lsnn(task: Task, seed: int) -> Network:
@@ -47,7 +47,7 @@ RECIPES: dict[str, Recipe] = {
     "paper_lsnn": Recipe(
         network=_lsnn,
         settings={"learning_rate": 1e-3, **_ADAM},
-        firing_rate=FiringRate(),
+        rate_penalty=FiringRate().weight,
     ),
     "paper_cnn": Recipe(network=_cnn, settings={"learning_rate": 1e-4, **_ADAM}),
 }
