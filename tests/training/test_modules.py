@@ -132,8 +132,11 @@ class Another(Tanh):
 def test_another_module_is_refused(task, tmp_path, module, error, message):
     train(Module(fresh()), task, run=tmp_path / "a.h5", **OPTIONS)
     (stored,) = models_of(read_run(tmp_path / "a.h5"))
+    given = module()
+    before = values(given)
     with pytest.raises(error, match=message) as caught:
-        stored.load(module())
+        stored.load(given)
+    assert equal(values(given), before)
     assert "\n" not in str(caught.value)
     with pytest.raises(ConfigError, match="load: model standard is complete"):
         stored.load(fresh()).load(fresh())
