@@ -50,6 +50,12 @@ def fail(message: str) -> int:
     return 2
 
 
+def typed_options(ctx: typer.Context) -> set[str]:
+    """Names of the options that the user typed; all others have their defaults."""
+    sources = {name: ctx.get_parameter_source(name) for name in ctx.params}
+    return {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
+
+
 app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False)
 
 

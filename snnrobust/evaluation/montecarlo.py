@@ -18,6 +18,7 @@ from snnrobust.evaluation.tolerance import Tolerance
 from snnrobust.hardware.chip import Chip
 from snnrobust.hardware.deployment import Deployment
 from snnrobust.hardware.model import Deployable
+from snnrobust.hardware.module import Module
 from snnrobust.hardware.profile import Profile
 from snnrobust.hardware.randomness import Purpose
 from snnrobust.progress import progress
@@ -101,11 +102,11 @@ def run_block(deployment: Deployment, data: Split, block: range, *, trials: int 
 
 def block_size(net: Deployable, data: Split) -> int:
     """Chips in a block, from the memory that their input currents take; the fused engine keeps none."""
+    parameters = 4 * sum(math.prod(spec.shape) for spec in net.parameter_specs().values())
     if isinstance(net, Network) and net.runs_fused():
-        parameters = 4 * sum(math.prod(spec.shape) for spec in net.parameter_specs().values())
         return int(max(1, min(MOST_CHIPS, BLOCK_BYTES // (_COPIES * parameters))))
     widest = max((spec.shape[0] for spec in net.parameter_specs().values() if spec.shape), default=1)
-    one = 4 * data.x.shape[1] * min(BATCH, len(data)) * widest
+    one = max(4 * data.x.shape[1] * min(BATCH, len(data)) * widest, _COPIES * parameters)
     return int(max(1, BLOCK_BYTES // one))
 
 
@@ -241,7 +242,7 @@ def population(task: Task, samples: int, instances: int, seed: int, purpose: str
 
 
 def identity(net: Deployable) -> str:
-    """Hash of a network, or of a model's parameters."""
-    if isinstance(net, Network):
+    """Hash of a network or module, or of a model's parameters."""
+    if isinstance(net, Network | Module):
         return net.hash()
     return fingerprint("", net.nominal())

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         realise as realise,
     )
     from snnrobust.hardware.model import Model as Model
+    from snnrobust.hardware.module import Module as Module
     from snnrobust.hardware.profile import (
         Profile as Profile,
     )
@@ -44,6 +45,7 @@ _HOME = {
     "Chip": "chip",
     "Deployment": "deployment",
     "Model": "model",
+    "Module": "module",
     "Placement": "mismatch",
     "Profile": "profile",
     "check_profile": "profile",

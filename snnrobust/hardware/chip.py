@@ -16,7 +16,7 @@ from snnrobust.hardware.crossbar.periphery import sums_on_data
 from snnrobust.hardware.deployment import Deployment, layer_weights
 from snnrobust.hardware.limits import exceeded, remarks
 from snnrobust.hardware.mismatch import place, stored, warn_of_zeros
-from snnrobust.hardware.model import Deployable, KnowsLayers, Readable
+from snnrobust.hardware.model import Deployable, KnowsLayers, Readable, check_deployable
 from snnrobust.hardware.profile import Profile
 from snnrobust.hardware.randomness import Purpose
 from snnrobust.snn.specs import ParameterSpec
@@ -50,7 +50,7 @@ class Chip:
         """Put a network on sampled chips.
 
         Args:
-            net: A `Network` or `Model`.
+            net: A `Network`, `Module` or `Model`.
             instances: Number of chips.
             seed: Seed of the draws; the same chip has the same coordinates on every profile.
             purpose: train, validation, test or attack.
@@ -82,6 +82,7 @@ class Chip:
                 net, instances, seed, purpose, limits=limits, unlisted=unlisted, only=only,
                 calibration_data=calibration_data,
             )  # fmt: skip
+        check_deployable(net)
         specs = net.parameter_specs()
         placement = place(self.profile, specs, only_mismatch=only == "mismatch")
         notes = []
@@ -94,6 +95,9 @@ class Chip:
             raise ProfileError(f"{self.profile.name}: no model for {', '.join(silent)}, which the network has")
         if silent:
             notes.append(f"ideal, the profile has no model for: {', '.join(silent)}")
+        carried_by_none = [name for name, spec in specs.items() if spec.role == "none"]
+        if carried_by_none:
+            notes.append(f"of no role, the same on every chip: {', '.join(carried_by_none)}")
         missing = self.profile.not_simulated()
         if missing:
             notes.append(f"not simulated yet: {', '.join(missing)}")

@@ -24,7 +24,9 @@ from snnrobust.training.objectives import (
     objective_from,
 )
 from snnrobust.training.problem import Batch, FiringRate, Problem, StepKey, StepResult
+from snnrobust.training.recipes import RECIPES, Recipe
 from snnrobust.training.record import TrainedModel, models_of
+from snnrobust.training.stored import StoredModule
 from snnrobust.training.trainer import Settings, TrainResult, train
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "AWP",
     "NAMED",
     "OBJECTIVES",
+    "RECIPES",
     "SAM",
     "Adversarial",
     "Batch",
@@ -48,11 +51,13 @@ __all__ = [
     "Objective",
     "Problem",
     "QuantizationAware",
+    "Recipe",
     "RightCensoredNoise",
     "Settings",
     "Standard",
     "StepKey",
     "StepResult",
+    "StoredModule",
     "TrainResult",
     "TrainedModel",
     "WeightClip",
