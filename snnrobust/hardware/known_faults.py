@@ -34,6 +34,7 @@ from snnrobust.hardware.stages.base import STATIC, TEMPORAL, Kind
 from snnrobust.snn.specs import WEIGHTS
 
 COLUMNS = ("parameter", "neuron", "source", "device", "kind")
+REQUIRED = ("parameter", "neuron", "kind")
 KINDS = ("dead_synapse", "dead_neuron", "stuck_lrs", "stuck_hrs")
 _STUCK = ("stuck_lrs", "stuck_hrs")
 _WELL = -30.0  # below every quantile: no fault
@@ -88,11 +89,15 @@ def read_faults(path: str | Path) -> FaultMap:
     """
     file = str(path)
     try:
-        with Path(path).open(newline="", encoding="utf-8") as stream:
-            rows = list(csv.DictReader(stream, restkey=""))
+        with Path(path).open(newline="", encoding="utf-8-sig") as stream:
+            table = csv.DictReader(stream, restkey="")
+            missing = [name for name in REQUIRED if name not in (table.fieldnames or ())]
+            rows = list(table)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise MeasurementError(f"{file}: cannot be read: {reason}") from error
+    if missing:
+        raise MeasurementError(f"{file}:1: columns missing: {', '.join(missing)}")
     errors: list[str] = []
     found = []
     for line, row in enumerate(rows, 2):

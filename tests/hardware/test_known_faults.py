@@ -62,7 +62,7 @@ def test_faults_of_a_file_and_no_others(tmp_path):
     base = deploy(CELLS + RATES.format("false", ", clustered: true"))
     deployment = with_faults(base, read_faults(file))
     chips, nominal = deployment.parameters(), deployment.net.nominal()
-    top = float(nominal["layer0.weight"].abs().max())
+    top = float(nominal["layer0.weight"].detach().abs().max())
     assert torch.allclose(chips["layer0.weight"][:, 0, 1], torch.tensor(top))  # 25 uS and 0
     assert chips["layer0.recurrent_weight"][:, 3, 2].tolist() == [0.0] * 5
     assert [g.tolist().index(0.0) for g in chips["layer0.gain"]] == [5] * 5
@@ -94,9 +94,13 @@ def test_mistakes_in_a_file_are_named_all_at_once(tmp_path):
         read_faults(file)
     assert [line.split(": ")[1] for line in str(error.value).splitlines()] == ["kind", "neuron"]
     assert str(error.value).splitlines()[0].startswith(f"{file}:2: ")
-    file.write_text("parameter,row,kind\na,1,dead\n")
+    file.write_text("parameter,neuron,row,kind\na,1,1,dead_synapse\n")
     with pytest.raises(MeasurementError, match="column: unknown 'row'"):
         read_faults(file)
+    for text in ("", "parameter,neuron\n"):
+        file.write_text(text)
+        with pytest.raises(MeasurementError, match=r"bad\.csv:1: columns missing: .*kind"):
+            read_faults(file)
     with pytest.raises(MeasurementError, match=r"absent\.csv: cannot be read"):
         read_faults(tmp_path / "absent.csv")
 
