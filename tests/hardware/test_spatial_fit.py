@@ -42,7 +42,9 @@ def field(places: Places, length: float, random: np.random.Generator, kernel: st
 
 
 def seen_in(values, places):
-    return alike(values, decompose(values, places).left, places)
+    found = alike(values, decompose(values, places).left, places)
+    assert found is not None
+    return found
 
 
 def test_moran_by_hand():
@@ -135,6 +137,22 @@ def test_a_length_beyond_the_die_is_not_identifiable():
     seen = seen_in(field(places, 8.0, random, "exponential") + 0.05 * random.normal(size=392), places)
     assert seen.significant
     assert seen.field is None
+
+
+def test_two_devices_of_one_neuron_are_no_neighbours():
+    once, random = grid(8), np.random.default_rng(8)
+    places = Places(*(np.concatenate([part, part]) for part in (once.chip, once.core, once.xy)))
+    alarms = 0
+    for _ in range(40):
+        alarms += seen_in(np.tile(random.normal(size=64), 2) + 0.1 * random.normal(size=128), places).significant
+    assert alarms <= 3  # more has probability 0.1 % at 1 %
+    smooth = seen_in(np.tile(field(once, 0.2, random), 2) + 0.3 * random.normal(size=128), places)
+    assert smooth.significant
+
+
+def test_too_many_devices_are_not_tested():
+    places = grid(33)
+    assert alike(np.zeros(1089), np.zeros(1089), places) is None
 
 
 def measurements(values, places) -> Measurements:

@@ -45,7 +45,7 @@ class ParameterFit:
         noise_by: How it was told: trials, adjacent levels, or not separable.
         explained: R^2 of the planes within chips, None without coordinates.
         alike: Whether neighbours are alike beyond the planes, and the field that then takes their place; None without
-            coordinates.
+            coordinates, or with too many devices a chip.
         shape: Normal against lognormal; None for an offset.
         anomalies: Devices apart from the others; they enter no spread.
         law: How the spread depends on the level; None with one level, or with too much noise.
@@ -146,7 +146,7 @@ def fit_parameter(parameter: str, rows: Sequence[Row]) -> ParameterFit:
     if found.explained is not None:
         values, places = data.values[bulk, level], data.places.take(bulk)
         neighbours = alike(values, found.left, places)
-        if neighbours.field is not None:
+        if neighbours is not None and neighbours.field is not None:
             variances = with_field(decompose(values, places, plane=False).variances, neighbours.field)
             noise_of_mean = found.residual.value - device.value
             variances["device"] = without(neighbours.field.nugget, 1.0, Estimate(*(noise_of_mean,) * 3))

@@ -31,7 +31,7 @@ KERNELS = ("exponential", "rbf")
 LENGTHS: Floats = np.geomspace(0.04, 2.0, 28)
 SHARES: Floats = np.linspace(0.02, 0.98, 41)
 MOST = 1000
-"""Devices of a chip above which no field is fitted: its matrices would take minutes."""
+"""Devices of a chip above which nothing is tested or fitted: matrices of all their pairs would take minutes."""
 NEAR = 1.5
 """Neighbours are nearer than this, in units of the median distance of nearest neighbours."""
 
@@ -77,8 +77,10 @@ class Alike:
         return self.probability < FALSE_ALARM
 
 
-def alike(values: Floats, left: Floats, places: Places) -> Alike:
+def alike(values: Floats, left: Floats, places: Places) -> Alike | None:
     """Test the residuals of devices, and fit a field to their values where neighbours are alike.
+
+    None where a chip has more than `MOST` devices.
 
     Args:
         values: One value a device, [N].
@@ -87,20 +89,23 @@ def alike(values: Floats, left: Floats, places: Places) -> Alike:
     """
     chips = [places.chip == chip for chip in np.unique(places.chip)]
     parts = [places.take(chip) for chip in chips]
+    if max(len(part.chip) for part in parts) > MOST:
+        return None
     probability = moran(parts, [left[chip] for chip in chips])
-    small = max(len(part.chip) for part in parts) <= MOST
-    fits = probability < FALSE_ALARM and small
+    fits = probability < FALSE_ALARM
     return Alike(probability, _fitted(parts, [values[chip] for chip in chips]) if fits else None)
 
 
 def moran(chips: Sequence[Places], left: Sequence[Floats]) -> float:
-    """Probability that independent devices have as large an I, by its normal approximation."""
+    """Probability that independent devices have as large an I, by its normal approximation.
+
+    Devices at one place, such as both types of a neuron's synapses, count as one.
+    """
     above = below = first = second = 0.0
     freedom = 0
-    for chip, e in zip(chips, left, strict=True):
+    for chip, e in map(_by_place, chips, left):
         distance = squareform(pdist(chip.xy))
-        near = distance < NEAR * _spacing(distance)
-        np.fill_diagonal(near, False)
+        near = (distance > 0) & (distance < NEAR * _spacing(distance))
         basis = _contrasts(np.concatenate([_of_cores(chip), chip.xy], axis=1))
         inner = basis.T @ near @ basis
         above, below = above + float(e @ near @ e), below + float(e @ e)
@@ -111,6 +116,13 @@ def moran(chips: Sequence[Places], left: Sequence[Floats]) -> float:
         return 1.0
     variance = 2 * spread / (freedom**2 * (freedom + 2))
     return float(norm.sf((above / below - first / freedom) / math.sqrt(variance)))
+
+
+def _by_place(chip: Places, left: Floats) -> tuple[Places, Floats]:
+    """One device a place, with the mean of those that are there."""
+    _, first, place = np.unique(chip.xy, axis=0, return_index=True, return_inverse=True)
+    mean: Floats = np.bincount(place.reshape(-1), left) / np.bincount(place.reshape(-1))
+    return chip.take(first), mean
 
 
 def _fitted(chips: Sequence[Places], values: Sequence[Floats]) -> Field | None:
@@ -228,8 +240,8 @@ def _contrasts(design: Floats) -> Floats:
 
 
 def _spacing(distance: Floats) -> float:
-    """Median distance to the nearest neighbour."""
-    return float(np.median((distance + np.diag(np.full(len(distance), np.inf))).min(1)))
+    """Median distance to the nearest device at another place."""
+    return float(np.median(np.where(distance > 0, distance, np.inf).min(1)))
 
 
 def _reach() -> float:

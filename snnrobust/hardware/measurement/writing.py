@@ -13,7 +13,7 @@ from snnrobust.errors import ProfileError
 from snnrobust.hardware import rules
 from snnrobust.hardware.measurement.components import Estimate
 from snnrobust.hardware.measurement.fit import COMPONENTS, NOT_SEPARABLE, Fit, ParameterFit
-from snnrobust.hardware.measurement.spatial import Alike
+from snnrobust.hardware.measurement.spatial import MOST, Alike
 from snnrobust.hardware.profile import Profile
 from snnrobust.hardware.yaml_lines import show
 
@@ -141,6 +141,8 @@ def _lines(found: ParameterFit) -> Iterator[str]:
         yield f"plane explains R^2 = {found.explained:.2f} of the variance within chips"
     if found.alike is not None:
         yield from _neighbours(found.alike)
+    elif found.explained is not None:
+        yield f"beyond the plane: not tested, a chip has more than {MOST} devices"
     if found.shape is not None:
         shape = found.shape
         verdict = shape.chosen if shape.decided else "undecided, lognormal by default"
