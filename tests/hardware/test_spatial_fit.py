@@ -132,6 +132,12 @@ def test_what_a_field_adds_to_cores_and_dies():
         assert abs(np.mean(left)) < 4 * np.std(left) / math.sqrt(6) + 0.03
 
 
+def test_an_estimate_less_another():
+    taken = Estimate(2.0, 1.0, 4.0)
+    assert without(Estimate(5.0, 3.0, 9.0), 0.5, taken) == Estimate(4.0, 1.0, 8.5)
+    assert without(Estimate(0.1, 0.0, 0.4), 0.5, taken) == Estimate(0.0, 0.0, 0.4)  # not "certainly 0"
+
+
 def test_a_length_beyond_the_die_is_not_identifiable():
     places, random = grid(14, chips=2), np.random.default_rng(7)
     seen = seen_in(field(places, 8.0, random, "exponential") + 0.05 * random.normal(size=392), places)

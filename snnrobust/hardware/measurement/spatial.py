@@ -261,10 +261,13 @@ def _crossing(x: Floats, y: Floats, level: float, inside: int, outside: int) -> 
 
 
 def without(estimate: Estimate, factor: float, taken: Estimate) -> Estimate:
-    """An estimate less `factor` times another, at least 0, with an interval that holds in any case."""
-    ends = sorted((factor * taken.low, factor * taken.high))
-    values = estimate.value - factor * taken.value, estimate.low - ends[1], estimate.high - ends[0]
-    return Estimate(*(max(value, 0.0) for value in values))
+    """An estimate less `factor` times another, at least 0, with an interval that holds in any case.
+
+    Where less than nothing is left of its upper end, by chance, nothing is taken from that.
+    """
+    least, most = sorted((factor * taken.low, factor * taken.high))
+    high = estimate.high - least if estimate.high > least else estimate.high
+    return Estimate(max(estimate.value - factor * taken.value, 0.0), max(estimate.low - most, 0.0), high)
 
 
 def with_field(variances: Mapping[str, Estimate], field: Field) -> dict[str, Estimate]:
