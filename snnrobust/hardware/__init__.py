@@ -11,6 +11,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from snnrobust.hardware.chip import Chip as Chip
     from snnrobust.hardware.deployment import Deployment as Deployment
+    from snnrobust.hardware.known_faults import (
+        read_faults as read_faults,
+    )
+    from snnrobust.hardware.known_faults import (
+        with_faults as with_faults,
+    )
     from snnrobust.hardware.mismatch import (
         Placement as Placement,
     )
@@ -54,7 +60,9 @@ _HOME = {
     "load_profile": "profile",
     "place": "mismatch",
     "project": "mismatch",
+    "read_faults": "known_faults",
     "realise": "mismatch",
+    "with_faults": "known_faults",
 }
 __all__ = sorted(_HOME)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -14,12 +15,14 @@ from snnrobust.hardware import randomness
 from snnrobust.hardware.crossbar.periphery import converted, reads_of
 from snnrobust.hardware.energy import Counts, energy
 from snnrobust.hardware.events import Draws, happens, received, simulated, spikes_only
+from snnrobust.hardware.fault_maps import faults_by_parameter
 from snnrobust.hardware.limits import foreign_inputs
 from snnrobust.hardware.mismatch import Kept, Placement, draw, keep, realise
 from snnrobust.hardware.model import Deployable, Readable
 from snnrobust.hardware.profile import Profile
 from snnrobust.hardware.stages import Array
 from snnrobust.hardware.stages.base import STATIC, TEMPORAL, Kind
+from snnrobust.hardware.stages.converters import offset_coordinate
 from snnrobust.hardware.time_scale import step_of
 from snnrobust.snn.reads import Reads
 from snnrobust.snn.specs import WEIGHTS
@@ -178,11 +181,11 @@ class Deployment:
         return received(x, self.profile.events, draws, step=self.step, lengths=lengths, first_sample=first_sample)
 
     def converted(self, x: Tensor) -> Tensor:
-        """Inputs as the chip's input converters give them; spikes need none."""
+        """Inputs as the chip's input converters give them and its cells see them; spikes stay as they are."""
         crossbar = self.profile.crossbar
-        if crossbar is None or crossbar.dac is None or not self.periphery:
+        if crossbar is None or not self.periphery:
             return x
-        return converted(x, crossbar.dac, self.largest_input)
+        return converted(x, crossbar, self.largest_input)
 
     def reads(self, block: Sequence[int], *, trial: int = 0, first_sample: int = 0) -> dict[str, Reads]:
         """How the arrays of each layer are read at every step, by layer; empty where nothing happens at a read."""
@@ -191,7 +194,9 @@ class Deployment:
             return {}
         if not self.periphery:
             crossbar = crossbar.model_copy(update={"adc": None})
-        found = {}
+        found, largest = {}, self.largest_input or 1.0
+        offsets = any(c.kind == "converter" for c in self.placement.coordinates.values())
+        z = self.coordinates(block, kinds=("converter",)) if offsets else {}
         for layer, own in layer_weights(self.net, self.theta).items():
             keys = tuple(self._read_key(layer, chip, trial) for chip in block)
             reads = reads_of(
@@ -201,11 +206,29 @@ class Deployment:
                 keys=keys,
                 gain=own.get("gain"),
                 bound=self.ranges.get(layer),
+                offset=z.get(offset_coordinate(layer, len(own["weight"])).key),
+                largest=largest,
                 first_sample=first_sample,
             )
+            largest = 1.0  # the next layers' inputs are spikes
             if reads is not None:
                 found[layer] = reads
         return found
+
+    def fault_map(self, block: Sequence[int] | None = None) -> dict[str, Tensor]:
+        """What a test finds broken: by parameter, [K, *shape] of bool, true where an element is dead or a cell stuck.
+
+        Args:
+            block: Numbers of the chips; all by default.
+
+        Raises:
+            ProfileError: If the profile says that no test finds the faults (`faults.known`).
+        """
+        if not self.profile.faults.known:
+            raise ProfileError(f"{self.profile.name}: faults.known: false; no test finds the faults of these chips")
+        z = self.coordinates(self._chips(block), kinds=("continuous", "fixed"))
+        with torch.no_grad():
+            return faults_by_parameter(self.placement, self.theta, z, stored=self.stored)
 
     def energy(self, counts: Counts) -> float | None:
         """Energy in J of a run with these counts; None where the profile lacks any term of it."""
@@ -223,8 +246,18 @@ class Deployment:
             raise ConfigError(f"size: {size} must be at least 1")
         return (range(k, min(k + size, self.instances)) for k in range(0, self.instances, size))
 
-    def export(self, instance: int, *, trial: int = 0) -> dict[str, Tensor]:
-        """All parameters of one chip, in nominal shapes."""
+    def export(self, instance: int, *, trial: int = 0, path: str | os.PathLike[str] | None = None) -> dict[str, Tensor]:
+        """All parameters of one chip, in nominal shapes.
+
+        Args:
+            instance: Number of the chip.
+            trial: Number of the pass over the data.
+            path: File (.h5, .hdf5, .json) that the chip is written to, with its codes and masks (`hardware.export`).
+        """
+        if path is not None:
+            from snnrobust.hardware.export import write_chip
+
+            write_chip(path, self, instance, trial=trial)
         nominal = self.net.parameter_specs()
         found = self.parameters([instance], trial=trial)
         return {name: p[0] if p.ndim > len(nominal[name].shape) else p for name, p in found.items()}

@@ -1,13 +1,19 @@
 """One simulated chip as a file: its parameters, stored codes, and masks of what is broken or anomalous.
 
-The file needs nothing but h5py or json to read. In HDF5, groups `parameters`, `codes`, `steps` and `masks` hold one
-array a tensor, text attributes are UTF-8 bytes, truth values int8; in JSON, objects of the same names hold nested
-lists. All are in the tensor's nominal shape.
+The file needs nothing but h5py or json to read. In HDF5, groups `parameters`, `codes`, `steps`, `currents` and `masks`
+hold one array a tensor, text attributes are UTF-8 bytes, truth values int8; in JSON, objects of the same names hold
+nested lists. All are in the tensor's nominal shape, but for the currents of cores.
 
     parameters  the values of this chip, with attributes role and unit
-    codes       whole numbers that are stored, where the profile quantises
-    steps       the value of one code; code times step is the stored value, before mismatch
-    masks       NAME.dead and NAME.outlier: true where the element is
+    codes       whole numbers that are stored, where the profile quantises, before mismatch:
+                NAME                    uniform steps, or entries of a type: code times step is the stored value;
+                                        or a mask of base currents: sign(code) sum_j (bit j of |code|) current_j
+                NAME.type               which of the types of its sign a synapse uses
+                NAME.coarse, NAME.fine  range and code of a bias generator, the sign of the value that of `fine`
+                NAME.g_plus, ...        level of each device of a crossbar, from 0 at g_min
+    steps       the value of one code
+    currents    base currents of each neuron's core [N, bits], in units of the weight; those of a bias generator in A
+    masks       NAME.dead, NAME.outlier, NAME.g_plus.stuck_lrs, .stuck_hrs, .not_converged: true where the element is
 """
 
 from __future__ import annotations
@@ -24,12 +30,15 @@ from torch import Tensor
 
 from snnrobust.errors import ConfigError
 from snnrobust.hardware.deployment import Deployment
-from snnrobust.hardware.stages import Context, Dead, Stage, Variation
+from snnrobust.hardware.fault_maps import faults_of
+from snnrobust.hardware.mismatch import first_random
+from snnrobust.hardware.stages import Context, Stage, Variation
+from snnrobust.hardware.stages.base import STATIC
 from snnrobust.storage import Array, Group, Scalar, write_run
 from snnrobust.storage.files import replace_file
 
 FORMAT = "snnrobust chip"
-VERSION = 1
+VERSION = 2
 _HELD = -30.0  # an outlier coordinate below every quantile
 
 
@@ -63,7 +72,6 @@ def chip_tree(deployment: Deployment, instance: int, *, trial: int = 0) -> Group
         name: Array(value.numpy(), attrs={"role": specs[name].role, "unit": specs[name].unit})
         for name, value in deployment.export(instance, trial=trial).items()
     }
-    codes, steps = _codes(deployment)
     about: dict[str, Scalar] = {
         "chip_format": FORMAT,
         "chip_version": VERSION,
@@ -76,38 +84,42 @@ def chip_tree(deployment: Deployment, instance: int, *, trial: int = 0) -> Group
     }
     groups = {
         "parameters": Group(parameters),
-        "codes": Group(_arrays(codes)),
-        "steps": Group(_arrays(steps)),
-        "masks": Group(_arrays(_masks(deployment, instance, trial))),
+        **{name: Group(_arrays(group)) for name, group in _stored(deployment).items()},
+        "masks": Group(_arrays(_masks(deployment, instance))),
     }
     return Group(groups, about)
 
 
-def _codes(deployment: Deployment) -> tuple[dict[str, NDArray[np.generic]], dict[str, NDArray[np.generic]]]:
-    """Codes and steps of every tensor that a stage stores as whole numbers; these stages come first."""
-    codes: dict[str, NDArray[np.generic]] = {}
-    steps: dict[str, NDArray[np.generic]] = {}
-    nominal = deployment.theta
+def _stored(deployment: Deployment) -> dict[str, dict[str, NDArray[np.generic]]]:
+    """Codes, steps and currents of every tensor that is stored with finite precision, one group each."""
+    groups: dict[str, dict[str, NDArray[np.generic]]] = {"codes": {}, "steps": {}, "currents": {}}
+    places = {"code": ("codes", ""), "step": ("steps", ""), "currents": ("currents", ""), "current": ("currents", "")}
     for name, stages in deployment.placement.stages.items():
-        store = getattr(stages[0], "codes", None)
-        if store is not None:
-            numbers, step = store(nominal[name], Context(deployment.placement.specs[name], {}))
-            codes[name] = numbers.to(torch.int32).numpy()
-            steps[name] = step.expand(numbers.shape).numpy()
-    return codes, steps
+        value, context = deployment.theta[name], _context(deployment, name)
+        for stage in stages[: first_random(stages)]:
+            codes = getattr(stage, "codes", None)
+            for part, numbers in (codes(value, context) if codes is not None else {}).items():
+                group, suffix = places.get(part, ("codes", f".{part}"))
+                groups[group][f"{name}{suffix}"] = numbers.numpy()
+            value = stage.apply(value, {}, context)
+    return groups
 
 
-def _masks(deployment: Deployment, instance: int, trial: int) -> dict[str, NDArray[np.generic]]:
-    z = {key: value[0] for key, value in deployment.coordinates([instance], trial).items()}
-    found: dict[str, NDArray[np.generic]] = {}
+def _context(deployment: Deployment, name: str) -> Context:
+    """Where a tensor stands, with the nominal parameters of its layer."""
+    specs = deployment.placement.specs
+    layer = {spec.role: deployment.theta[n] for n, spec in specs.items() if spec.layer == specs[name].layer}
+    return Context(specs[name], layer)
+
+
+def _masks(deployment: Deployment, instance: int) -> dict[str, NDArray[np.generic]]:
+    z = {key: value[0] for key, value in deployment.coordinates([instance], kinds=STATIC).items()}
+    faults = faults_of(deployment.placement, deployment.theta, z, stored=deployment.stored)
+    found: dict[str, NDArray[np.generic]] = {name: mask.numpy() for name, mask in faults.items()}
     for name, stages in deployment.placement.stages.items():
-        theta = deployment.net.nominal()[name].detach()
-        context = Context(deployment.placement.specs[name], {})
+        theta, context = deployment.theta[name], Context(deployment.placement.specs[name], {})
         for stage in stages:
-            if isinstance(stage, Dead):
-                dead = stage.apply(torch.ones_like(theta), z, context) == 0
-                found[f"{name}.dead"] = found.get(f"{name}.dead", False) | dead.numpy()
-            elif isinstance(stage, Variation) and any(c.component == "outlier" for c in stage.coordinates()):
+            if isinstance(stage, Variation) and any(c.component == "outlier" for c in stage.coordinates()):
                 found[f"{name}.outlier"] = _outliers(stage, theta, z, context).numpy()
     return found
 

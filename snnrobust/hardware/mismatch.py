@@ -177,11 +177,15 @@ def keep(
 
     Arrays into which something is written that changes from trial to trial are left out.
     """
-    before = realise(placement, theta, z, stored=stored, until=_before_array)
+    before = realise(placement, theta, z, stored=stored, until=before_array)
     found = {}
     for name, stages in placement.stages.items():
-        array, earlier = _array(stages), stages[: _before_array(stages)]
-        if array is not None and not any(c.kind in TEMPORAL for stage in earlier for c in stage.coordinates()):
+        array, earlier = _array(stages), stages[: before_array(stages)]
+        if (
+            array is not None
+            and array.coordinates()
+            and not any(c.kind in TEMPORAL for stage in earlier for c in stage.coordinates())
+        ):
             found[name] = Kept(before[name], array.written(before[name], z))
     return found
 
@@ -190,7 +194,7 @@ def _array(stages: tuple[Stage, ...]) -> Array | None:
     return next((stage for stage in stages if isinstance(stage, Array)), None)
 
 
-def _before_array(stages: tuple[Stage, ...]) -> int:
+def before_array(stages: tuple[Stage, ...]) -> int:
     """How many stages come before the array; all of them where there is none."""
     return next((n for n, stage in enumerate(stages) if isinstance(stage, Array)), len(stages))
 
@@ -230,7 +234,7 @@ def realise(
         value = theta[name] if stored is None else stored[name]
         array = _array(stages)
         if kept is not None and name in kept and array is not None:
-            done, value = _before_array(stages) + 1, array.read(*kept[name], z)
+            done, value = before_array(stages) + 1, array.read(*kept[name], z)
         for stage in stages[done : until(stages)]:
             value = stage.apply(value, z, context)
         result[name] = value

@@ -269,15 +269,15 @@ BROKEN = {
         ],
     ),
     "more base currents than any chip has": (
-        "quantization: {weight: {scheme: subset_sum, bits: 9}}",
+        "quantization: {weight: {scheme: subset_sum, bits: 9, per: core}}",
         ["quantization.weight.bits: 9 base currents; subset_sum allows 1 to 8"],
     ),
     "types of one sign": (
-        "quantization: {weight: {scheme: per_type, n_types: 3}}\nlimits: {fan_in: 64}",
+        "quantization: {weight: {scheme: per_type, n_types: 3, per: core}}\nlimits: {fan_in: 64}",
         ["quantization.weight.n_types: 3 must be even: half excitatory, half inhibitory"],
     ),
     "types without a budget": (
-        "quantization: {weight: {scheme: per_type, n_types: 4}}",
+        "quantization: {weight: {scheme: per_type, n_types: 4, per: core}}",
         ["limits: quantization.weight with scheme per_type needs `fan_in`, the entries of a neuron"],
     ),
     "a bias generator that cannot be": (

@@ -1,21 +1,26 @@
 """Stages: one non-ideality a file, each a differentiable function of standard normal coordinates.
 
 `stages_for` is the order in which they act on a tensor: quantise, static variation, temperature and age, on a crossbar
-the array of devices that hold the weights, and dead elements last, so that nothing is added to what is dead.
+the array of devices that hold the weights and the converters of its columns, and dead elements last, so that nothing is
+added to what is dead.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from snnrobust.hardware.schema import Faults
+import torch
+from torch import Tensor
+
+from snnrobust.hardware.schema_digital import Faults
 from snnrobust.hardware.stages.base import Context, Coordinate, Stage, Z
 from snnrobust.hardware.stages.bias_generator import INVERSE, PROPORTIONAL, BiasGenerator, CoarseFine
+from snnrobust.hardware.stages.converters import ColumnConverters
 from snnrobust.hardware.stages.crossbar import Array
 from snnrobust.hardware.stages.environment import Conditions, condition_factor, spread_factor
 from snnrobust.hardware.stages.faults import Dead
 from snnrobust.hardware.stages.per_type import PerType
-from snnrobust.hardware.stages.quantization import UniformQuantization
+from snnrobust.hardware.stages.quantization import Levels, UniformQuantization
 from snnrobust.hardware.stages.subset_sum import SubsetSum
 from snnrobust.hardware.stages.variation import Site, Variation
 from snnrobust.snn.specs import WEIGHTS, ParameterSpec
@@ -27,10 +32,12 @@ __all__ = [
     "Array",
     "BiasGenerator",
     "CoarseFine",
+    "ColumnConverters",
     "Conditions",
     "Context",
     "Coordinate",
     "Dead",
+    "Levels",
     "PerType",
     "Site",
     "Stage",
@@ -54,7 +61,7 @@ def stages_for(
         spec: Its role, shape and layer.
         site: Where its neurons lie.
         has_gain: Whether its layer has a gain, so that a neuron can be dead.
-        only_mismatch: Leave quantisation and faults out.
+        only_mismatch: Leave quantisation, faults and converters out.
 
     Returns:
         Empty where the profile does not touch the tensor.
@@ -64,7 +71,7 @@ def stages_for(
     found: list[Stage] = []
     weight = spec.role in WEIGHTS
     if not only_mismatch:
-        found += quantization_for(profile, spec.role)
+        found += quantization_for(profile, spec.role, site.core)
     entry = profile.parameters.get(spec.role)
     if entry is not None:
         inherited = spec.role == "recurrent_weight" and profile.parameters.recurrent_weight is None
@@ -79,7 +86,10 @@ def stages_for(
         time = profile.environment.time_since_programming or 0.0
         faults = Faults() if only_mismatch else profile.faults
         array = Array(name, spec.shape, profile.crossbar, faults, time)
-        found += [array] if array.coordinates() else []
+        found += [array] if array.coordinates() or array.wired else []
+        adc = None if only_mismatch else profile.crossbar.adc
+        if adc is not None and (adc.per_column_gain_cv or adc.per_column_offset):
+            found.append(ColumnConverters(spec.layer, spec.shape[0], adc.per_column_gain_cv, adc.per_column_offset))
     if weight and profile.faults.dead_synapse and not only_mismatch:
         found.append(Dead(name, "dead_synapse", "per_synapse", spec.shape, profile.faults.dead_synapse))
     if spec.role in ("gain", "bias") and has_gain and profile.faults.dead_neuron and not only_mismatch:
@@ -87,9 +97,16 @@ def stages_for(
     return tuple(found)
 
 
-def quantization_for(profile: Profile, role: str) -> list[Stage]:
-    """The stage that stores a parameter of this role with finite precision, if any."""
+def quantization_for(profile: Profile, role: str, core: Tensor | None = None) -> list[Stage]:
+    """The stages that store a parameter of this role with finite precision: as a code, and in levels of conductance.
+
+    Args:
+        profile: The chip.
+        role: The parameter's role.
+        core: Core of each of its neurons, [N]; None for all on one.
+    """
     weight, bias, limits = profile.quantization.weight, profile.quantization.bias, profile.limits
+    cores = None if core is None else tuple(torch.unique_consecutive(core, return_counts=True)[1].tolist())
     generator = None
     if bias.coarse and bias.fine_bits and bias.ratio and bias.i_max:
         middle = bias.i_max / bias.ratio ** ((bias.coarse - 1) / 2)
@@ -99,10 +116,13 @@ def quantization_for(profile: Profile, role: str) -> list[Stage]:
         return [CoarseFine(generator)]
     if role not in WEIGHTS:
         return []
+    levels: list[Stage] = []
+    if profile.crossbar is not None and profile.crossbar.levels:
+        levels = [Levels(profile.crossbar, profile.crossbar.levels)]
     if weight.scheme == "uniform" and weight.bits:
-        return [UniformQuantization(weight.bits, weight.signed, weight.per)]
+        return [UniformQuantization(weight.bits, weight.signed, weight.per, cores), *levels]
     if weight.scheme == "subset_sum" and weight.bits and weight.per == "core":
-        return [SubsetSum(weight.bits, limits.neurons_per_core, generator)]
+        return [SubsetSum(weight.bits, cores, generator), *levels]
     if weight.scheme == "per_type" and weight.n_types and limits.fan_in and weight.per == "core":
-        return [PerType(weight.n_types, limits.fan_in, limits.neurons_per_core, generator)]
-    return []
+        return [PerType(weight.n_types, limits.fan_in, cores, generator), *levels]
+    return levels
