@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -108,7 +109,7 @@ def _masks(deployment: Deployment, instance: int, trial: int) -> dict[str, NDArr
                 dead = stage.apply(torch.ones_like(theta), z, context) == 0
                 found[f"{name}.dead"] = found.get(f"{name}.dead", False) | dead.numpy()
             elif isinstance(stage, Variation) and any(c.component == "outlier" for c in stage.coordinates()):
-                found[f"{name}.outlier"] = _outliers(stage, theta, z, context).numpy()
+                found[f"{name}.outlier"] = _outliers(replace(stage, calibration=None), theta, z, context).numpy()
     return found
 
 

@@ -1,8 +1,8 @@
 """Profile schema, version 1.0: what a YAML file that describes a chip may say.
 
-The models (crossbars: schema_crossbar.py; temperature and age: schema_environment.py; energy and speed:
-schema_operation.py) hold structure, types and the domain of single fields; rules.py holds the rules that relate fields
-to each other (units that fit a role, evidence for every number, ...).
+The models (crossbars: schema_crossbar.py; calibration: schema_calibration.py; temperature and age:
+schema_environment.py; energy and speed: schema_operation.py) hold structure, types and the domain of single fields;
+rules.py holds the rules that relate fields to each other (units that fit a role, evidence for every number, ...).
 All models are frozen and strict: unknown keys, non-finite numbers and numbers written as text are errors.
 
 Spreads are fractions (0.2 is 20 %, never 20), times are in s, conductances in microsiemens, temperatures
@@ -25,26 +25,14 @@ from snnrobust.hardware.schema_base import (
     Numbers,
     Positive,
     Probability,
+    Role,
     Text,
 )
+from snnrobust.hardware.schema_calibration import Calibration
 from snnrobust.hardware.schema_crossbar import Crossbar
 from snnrobust.hardware.schema_environment import Environment
 from snnrobust.hardware.schema_operation import Energy, Pelgrom, TimeScale
 
-Role = Literal[
-    "weight",
-    "recurrent_weight",
-    "bias",
-    "gain",
-    "tau_mem",
-    "tau_syn",
-    "v_th",
-    "v_leak",
-    "v_reset",
-    "refractory",
-    "tau_adapt",
-    "adaptation",
-]
 Distribution = Literal["none", "normal", "lognormal", "truncated_normal", "uniform"]
 Granularity = Literal["per_synapse", "per_neuron_type", "per_neuron", "per_column", "per_core", "per_die"]
 
@@ -348,39 +336,7 @@ class Events(Block):
     background_rate: NonNegative = 0.0
 
 
-# --- calibration, the whole --------------------------------------------------------------
-
-
-class Residual(Block):
-    """Standard deviation after calibration over that before, by role."""
-
-    weight: NonNegative | None = None
-    recurrent_weight: NonNegative | None = None
-    bias: NonNegative | None = None
-    gain: NonNegative | None = None
-    tau_mem: NonNegative | None = None
-    tau_syn: NonNegative | None = None
-    v_th: NonNegative | None = None
-    v_leak: NonNegative | None = None
-    v_reset: NonNegative | None = None
-    refractory: NonNegative | None = None
-    tau_adapt: NonNegative | None = None
-    adaptation: NonNegative | None = None
-
-
-class Trim(Block):
-    """Trim with 2^bits steps over +-range_sigma standard deviations of a parameter."""
-
-    bits: Bits
-    range_sigma: Positive
-
-
-class Calibration(Block):
-    """What a lab removes of the spread: nothing, the core's mean, a trim's range, or down to a ratio."""
-
-    mode: Literal["none", "core_mean", "trim", "residual"] = "none"
-    residual: Residual | None = None
-    trim: Trim | None = None
+# --- the whole --------------------------------------------------------------------------------------
 
 
 class Document(Block):

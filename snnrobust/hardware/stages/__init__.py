@@ -1,7 +1,8 @@
 """Stages: one non-ideality a file, each a differentiable function of standard normal coordinates.
 
-`stages_for` is the order in which they act on a tensor: quantise, static variation, temperature and age, on a crossbar
-the array of devices that hold the weights, and dead elements last, so that nothing is added to what is dead.
+`stages_for` is the order in which they act on a tensor: quantise, static variation and what a calibration leaves of it,
+temperature and age, on a crossbar the array of devices that hold the weights and the measured gains of its columns, and
+dead elements last, so that nothing is added to what is dead.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 from snnrobust.hardware.schema import Faults
 from snnrobust.hardware.stages.base import Context, Coordinate, Stage, Z
 from snnrobust.hardware.stages.bias_generator import INVERSE, PROPORTIONAL, BiasGenerator, CoarseFine
+from snnrobust.hardware.stages.column_affine import ColumnAffine
 from snnrobust.hardware.stages.crossbar import Array
 from snnrobust.hardware.stages.environment import Conditions, condition_factor, spread_factor
 from snnrobust.hardware.stages.faults import Dead
@@ -27,6 +29,7 @@ __all__ = [
     "Array",
     "BiasGenerator",
     "CoarseFine",
+    "ColumnAffine",
     "Conditions",
     "Context",
     "Coordinate",
@@ -38,13 +41,21 @@ __all__ = [
     "UniformQuantization",
     "Variation",
     "Z",
+    "generator_for",
     "quantization_for",
     "stages_for",
 ]
 
 
 def stages_for(
-    profile: Profile, name: str, spec: ParameterSpec, site: Site, *, has_gain: bool, only_mismatch: bool = False
+    profile: Profile,
+    name: str,
+    spec: ParameterSpec,
+    site: Site,
+    *,
+    has_gain: bool,
+    only_mismatch: bool = False,
+    column_affine: bool = False,
 ) -> tuple[Stage, ...]:
     """The stages of one parameter tensor, in order.
 
@@ -55,6 +66,7 @@ def stages_for(
         site: Where its neurons lie.
         has_gain: Whether its layer has a gain, so that a neuron can be dead.
         only_mismatch: Leave quantisation and faults out.
+        column_affine: The gain of each column of an array was measured, and is undone.
 
     Returns:
         Empty where the profile does not touch the tensor.
@@ -80,6 +92,7 @@ def stages_for(
         faults = Faults() if only_mismatch else profile.faults
         array = Array(name, spec.shape, profile.crossbar, faults, time)
         found += [array] if array.coordinates() else []
+        found += [ColumnAffine(spec.shape, profile.crossbar.tile)] if column_affine and found else []
     if weight and profile.faults.dead_synapse and not only_mismatch:
         found.append(Dead(name, "dead_synapse", "per_synapse", spec.shape, profile.faults.dead_synapse))
     if spec.role in ("gain", "bias") and has_gain and profile.faults.dead_neuron and not only_mismatch:
@@ -87,14 +100,19 @@ def stages_for(
     return tuple(found)
 
 
+def generator_for(profile: Profile) -> BiasGenerator | None:
+    """What makes the currents of a chip's parameters; None where these are not rounded."""
+    bias = profile.quantization.bias
+    if not (bias.coarse and bias.fine_bits and bias.ratio and bias.i_max):
+        return None
+    middle = bias.i_max / bias.ratio ** ((bias.coarse - 1) / 2)
+    reference = middle if bias.i_reference is None else bias.i_reference
+    return BiasGenerator(bias.coarse, bias.fine_bits, bias.ratio, bias.i_max, bias.nonmonotonic, reference)
+
+
 def quantization_for(profile: Profile, role: str) -> list[Stage]:
     """The stage that stores a parameter of this role with finite precision, if any."""
-    weight, bias, limits = profile.quantization.weight, profile.quantization.bias, profile.limits
-    generator = None
-    if bias.coarse and bias.fine_bits and bias.ratio and bias.i_max:
-        middle = bias.i_max / bias.ratio ** ((bias.coarse - 1) / 2)
-        reference = middle if bias.i_reference is None else bias.i_reference
-        generator = BiasGenerator(bias.coarse, bias.fine_bits, bias.ratio, bias.i_max, bias.nonmonotonic, reference)
+    weight, limits, generator = profile.quantization.weight, profile.limits, generator_for(profile)
     if role in (*INVERSE, *PROPORTIONAL) and generator is not None:
         return [CoarseFine(generator)]
     if role not in WEIGHTS:
