@@ -30,8 +30,7 @@ def mode_of(profile: Document, wanted: str) -> str:
         ConfigError: If there is no such mode.
         ProfileError: If the profile has no numbers for it.
     """
-    if wanted not in (*MODES, "profile"):
-        raise ConfigError(unknown("calibration", wanted, (*MODES, "profile")))
+    _check(wanted)
     mode = profile.calibration.mode if wanted == "profile" else wanted
     if mode != "none" and profile.kind in UNCALIBRATED:
         raise ProfileError(f"{profile.name}: calibration {mode}: kind {profile.kind} has nothing to calibrate")
@@ -46,9 +45,13 @@ def modes_of(profile: Document, wanted: Sequence[str]) -> tuple[str, ...]:
     """Each mode once, in order; profiles that have nothing to calibrate are simulated as they are.
 
     Raises:
-        ConfigError: If there is no such mode.
+        ConfigError: If there is no such mode, or none is given.
         ProfileError: If the profile has no numbers for one.
     """
+    if not wanted:
+        raise ConfigError(f"calibration: at least one mode is needed; allowed: {', '.join((*MODES, 'profile'))}")
+    for mode in wanted:
+        _check(mode)
     if profile.kind in UNCALIBRATED:
         return ("none",)
     return tuple(dict.fromkeys(mode_of(profile, mode) for mode in wanted))
@@ -68,3 +71,8 @@ def remarks(placement: Placement) -> list[str]:
     if not met:
         return [f"calibration {mode} reaches no parameter of this network"]
     return ["; ".join(filter(None, (f"calibration {mode} of {', '.join(sorted(met))}", as_they_are)))]
+
+
+def _check(mode: str) -> None:
+    if mode not in (*MODES, "profile"):
+        raise ConfigError(unknown("calibration", mode, (*MODES, "profile")))

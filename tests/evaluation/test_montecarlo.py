@@ -287,3 +287,6 @@ def test_modes_of_calibration_side_by_side(network, task, tmp_path):
         quietly(nets, conditions, task, run=file, **{**options, "calibration": "none"})
     with pytest.raises(ProfileError, match="dynapse1_conservative: calibration trim needs"):
         quietly(nets, conditions[1:], task, calibration="trim", instances=2)
+    for mode, message in (((), "calibration: at least one mode"), (("none", "trims"), "calibration: unknown 'trims'")):
+        with pytest.raises(ConfigError, match=message):
+            quietly(nets, [0.2], task, calibration=mode, instances=2)

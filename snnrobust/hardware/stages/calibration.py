@@ -4,7 +4,7 @@ u is the deviation of a device that the lab met: ln(factor) of a lognormal, fact
 offset in its unit of an absolute one. S is its standard deviation over devices and chips. All of that is at T_ref and,
 where spread depends on the value, S is at the reference level. Of u there is left
 
-    core_mean   u - a(S m)                    m: mean of the standardised u of the role's devices on the core
+    core_mean   u - a(S m)                    m: mean of the standardised u of the role's devices on the core in use
     trim        u - clip(m, -k S, k S)        m: mean of u over what shares a trim
                   + D (Phi(z_1) - 1/2) + e S z_2,   D = 2 k S / (2^bits - 1)
     residual    r S z                         z instead of the device's own coordinates
@@ -16,7 +16,7 @@ the bulk), nor does the mean of a core. A correction stays as it was set: what t
 noise change later is added to what it left. Calibrated chips have the distribution's clip, too.
 
 The trim's closed form is that of a uniform quantiser; the ratios are what acceptance tests of calibrations state (calix
-for BrainScaleS-2).
+for BrainScaleS-2). A mean over n devices of their own spread s is off by s / sqrt(n).
 """
 
 from __future__ import annotations
