@@ -92,6 +92,12 @@ Chips = Annotated[int, typer.Option(help="Number of simulated chips.", min=1)]
 Specification = Annotated[float, typer.Option(help="Accuracy that a good chip reaches, a fraction.", min=0, max=1)]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a file of another experiment.")]
 Trials = Annotated[int, typer.Option(help="Passes over the data, for noise that changes between passes.", min=1)]
+Calibration = Annotated[
+    str,
+    typer.Option(
+        help="What a lab did to the chips, with commas: none, core_mean, trim, residual, column_affine, or profile."
+    ),
+]
 Threads = Annotated[
     int | None,
     typer.Option(

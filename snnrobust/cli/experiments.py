@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from snnrobust.cli.app import (
+    Calibration,
     Chips,
     Data,
     Overwrite,
@@ -191,6 +192,7 @@ def deploy(
         str | None, typer.Option(help="Time since programming, such as 3600, 1h, 1d or 1y (crossbars).")
     ] = None,
     temperature: Annotated[float | None, typer.Option(help="Temperature of operation in K.")] = None,
+    calibration: Calibration = "none",
     trials: Trials = 1,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Run file for the results.")] = None,
     seed: Seed = 1,
@@ -212,6 +214,7 @@ def deploy(
         instances=chips,
         seed=seed,
         trials=trials,
+        calibration=split(calibration),
         run=output,
         overwrite=overwrite,
         limits=limits,
@@ -229,6 +232,7 @@ def benchmark(
         str, typer.Option(help="Relative mismatch levels, fractions, with commas; '' for none.")
     ] = LEVELS,
     profiles: Annotated[str, typer.Option(help="Profiles, names or YAML files, with commas.")] = "",
+    calibration: Calibration = "none",
     chips: Chips = 100,
     specification: Specification = 0.9,
     purpose: Annotated[str, typer.Option(help="test, or validation for choosing models.")] = "test",
@@ -256,6 +260,7 @@ def benchmark(
         seed=seed,
         purpose=purpose,
         trials=trials,
+        calibration=split(calibration),
         run=output,
         overwrite=overwrite,
     )

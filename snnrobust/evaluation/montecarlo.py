@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from snnrobust.errors import ConfigError, unknown
 from snnrobust.evaluation.results import ResultFile
 from snnrobust.evaluation.tolerance import Tolerance
+from snnrobust.hardware.calibration import modes_of
 from snnrobust.hardware.chip import Chip
 from snnrobust.hardware.deployment import Deployment
 from snnrobust.hardware.model import Deployable
@@ -55,12 +56,12 @@ def evaluate(
         raise ConfigError(unknown("metric", metric, METRICS))
     if trials < 1:
         raise ConfigError(f"trials: {trials} must be at least 1")
-    profile = deployment.profile
-    notes = {profile.name: deployment.notes}
+    condition = Condition(deployment.profile, deployment.placement.calibration)
+    notes = {condition.name: deployment.notes}
     result = Tolerance.empty(
         [label],
-        [profile.name],
-        [level_of(profile)],
+        [condition.name],
+        [level_of(condition.profile)],
         deployment.instances,
         metric=metric,
         notes=notes,
@@ -118,6 +119,18 @@ def level_of(profile: Profile) -> float:
     return max((d.spread for d in device if d is not None), default=0.0)
 
 
+class Condition(NamedTuple):
+    """What networks are tested under: a chip, and what a lab did to it."""
+
+    profile: Profile
+    calibration: str = "none"
+
+    @property
+    def name(self) -> str:
+        """The profile's name, with the mode of calibration where there is one."""
+        return self.profile.name if self.calibration == "none" else f"{self.profile.name} ({self.calibration})"
+
+
 class Unit(NamedTuple):
     """One piece of work: a block of chips of one network under one condition, both by position."""
 
@@ -135,6 +148,7 @@ def benchmark(
     seed: int = 1,
     purpose: str = "test",
     trials: int = 1,
+    calibration: str | Sequence[str] = "none",
     run: str | Path | None = None,
     overwrite: bool = False,
     show_progress: bool = True,
@@ -150,6 +164,8 @@ def benchmark(
         seed: Seed of the chips.
         purpose: "test", or "validation" for choosing models.
         trials: Passes over the data, for noise that changes from pass to pass.
+        calibration: Mode of calibration (`Chip.deploy`), or several; each profile is then a condition in each of
+            them, "brainscales2" and "brainscales2 (trim)", of the same chips. Relative levels are never calibrated.
         run: Run file for results; each finished block is kept in its journal, and the same call goes on from there.
             None keeps nothing.
         overwrite: Replace a run file of another experiment.
@@ -161,12 +177,14 @@ def benchmark(
 
     Raises:
         ConfigError: For an argument outside its domain.
-        ProfileError: If a network may not be deployed.
+        ProfileError: If a network may not be deployed, or a profile has no numbers for a mode of calibration.
         RunFileError: If the run file holds another experiment.
     """
     profiles = [_profile(c) for c in conditions]
-    names = [profile.name for profile in profiles]
-    if not nets or not profiles:
+    modes = [calibration] if isinstance(calibration, str) else list(calibration)
+    cells = [Condition(profile, mode) for profile in profiles for mode in modes_of(profile, modes)]
+    names = [cell.name for cell in cells]
+    if not nets or not cells:
         raise ConfigError("benchmark: at least one network and one condition are needed")
     if len(set(names)) < len(names):
         raise ConfigError(f"conditions: each may be given once, not {', '.join(names)}")
@@ -174,11 +192,11 @@ def benchmark(
         raise ConfigError(f"trials: {trials} must be at least 1")
     data = samples_for(purpose, task)
     plain = {name: net.net if isinstance(net, TrainedModel) else net for name, net in nets.items()}
-    deployments = _deploy(plain, profiles, instances=instances, seed=seed, purpose=purpose, **deploy)
+    deployments = _deploy(plain, cells, instances=instances, seed=seed, purpose=purpose, **deploy)
     result = Tolerance.empty(
         list(nets),
         names,
-        [level_of(p) for p in profiles],
+        [level_of(cell.profile) for cell in cells],
         instances,
         metric=task.metric,
         notes={name: _notes(row[c] for row in deployments) for c, name in enumerate(names)},
@@ -192,13 +210,14 @@ def benchmark(
     config = {
         "models": {name: identity(net) for name, net in plain.items()},
         "profiles": {profile.name: profile.hash for profile in profiles},
+        "conditions": names,
         "task": [task.name, task.encoding, task.split, data_hash(data)],
         "chips": {"instances": instances, "seed": seed, "purpose": purpose, "trials": trials},
         "deploy": {name: str(value) for name, value in sorted(deploy.items())},
     }
     with ResultFile(None if run is None else Path(run), config, nets, profiles, result, overwrite=overwrite) as file:
         left = [unit for unit in units if not file.has(*unit)]
-        total, rest = instances * len(nets) * len(profiles), sum(len(unit.block) for unit in left)
+        total, rest = instances * len(nets) * len(cells), sum(len(unit.block) for unit in left)
         with progress("chips", total, done=total - rest, show=show_progress) as shown:
             for unit in left:
                 file.add(*unit, run_block(deployments[unit.model][unit.condition], data, unit.block, trials=trials))
@@ -222,10 +241,13 @@ def _profile(condition: Profile | float) -> Profile:
     return condition if isinstance(condition, Profile) else Profile.relative(condition)
 
 
-def _deploy(nets: Mapping[str, Deployable], profiles: Sequence[Profile], **deploy: Any) -> list[list[Deployment]]:  # noqa: ANN401 (keywords of Chip.deploy)
+def _deploy(nets: Mapping[str, Deployable], cells: Sequence[Condition], **deploy: Any) -> list[list[Deployment]]:  # noqa: ANN401 (keywords of Chip.deploy)
     with warnings.catch_warnings():  # the notes say the same, once a condition
         warnings.simplefilter("ignore")
-        return [[Chip(profile).deploy(net, **deploy) for profile in profiles] for net in nets.values()]
+        return [
+            [Chip(cell.profile).deploy(net, calibration=cell.calibration, **deploy) for cell in cells]
+            for net in nets.values()
+        ]
 
 
 def _notes(deployments: Iterable[Deployment]) -> tuple[str, ...]:

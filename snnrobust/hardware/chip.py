@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from snnrobust.errors import ConfigError, MeasurementError, ProfileError, unknown
+from snnrobust.hardware import calibration as calibration_modes
 from snnrobust.hardware import energy, events, time_scale
 from snnrobust.hardware.crossbar.periphery import sums_on_data
 from snnrobust.hardware.deployment import Deployment, layer_weights
@@ -45,6 +46,7 @@ class Chip:
         only: str | None = None,
         time: float | None = None,
         temperature: float | None = None,
+        calibration: str = "none",
         calibration_data: Tensor | None = None,
     ) -> Deployment:
         """Put a network on sampled chips.
@@ -59,12 +61,15 @@ class Chip:
             only: "mismatch" leaves quantisation, limits, faults, events and converters out.
             time: Time since programming in s, instead of the profile's.
             temperature: Temperature of operation in K, instead of the profile's.
+            calibration: What a lab did to each chip: "none", "core_mean", "trim", "residual" or "column_affine"
+                (`hardware.stages.calibration`), or "profile" for what the profile states.
             calibration_data: Inputs x [T, B, I] of training samples, from which the ranges of converters are set:
                 those of ADCs to the largest output of each column on them, those of DACs to the largest input.
 
         Raises:
             ConfigError: For an argument outside its domain.
-            ProfileError: If the network does not fit, or has roles without a model, and that is to be an error.
+            ProfileError: If the network does not fit, or has roles without a model, and that is to be an error; or if
+                the profile has no numbers for the calibration.
         """
         for name, value, allowed in (
             ("limits", limits, ("report", "enforce")),
@@ -80,11 +85,11 @@ class Chip:
         if time is not None or temperature is not None:
             return replace(self, profile=self.profile.under(time=time, temperature=temperature)).deploy(
                 net, instances, seed, purpose, limits=limits, unlisted=unlisted, only=only,
-                calibration_data=calibration_data,
+                calibration=calibration, calibration_data=calibration_data,
             )  # fmt: skip
         check_deployable(net)
         specs = net.parameter_specs()
-        placement = place(self.profile, specs, only_mismatch=only == "mismatch")
+        placement = place(self.profile, specs, only_mismatch=only == "mismatch", calibration=calibration)
         notes = []
         excess, small = self._limits(net) if only is None else ([], [])
         if excess and limits == "enforce":
@@ -101,6 +106,7 @@ class Chip:
         missing = self.profile.not_simulated()
         if missing:
             notes.append(f"not simulated yet: {', '.join(missing)}")
+        notes += calibration_modes.remarks(placement)
         immortal = [] if only == "mismatch" else without_gain(self.profile, specs)
         if immortal:
             notes.append(f"no dead neurons, which need a gain, in: {', '.join(immortal)}")

@@ -207,6 +207,7 @@ class Deployment:
                 gain=own.get("gain"),
                 bound=self.ranges.get(layer),
                 offset=z.get(offset_coordinate(layer, len(own["weight"])).key),
+                corrected=self.placement.calibration == "column_affine",
                 largest=largest,
                 first_sample=first_sample,
             )

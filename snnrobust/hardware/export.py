@@ -21,6 +21,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -120,7 +121,7 @@ def _masks(deployment: Deployment, instance: int) -> dict[str, NDArray[np.generi
         theta, context = deployment.theta[name], Context(deployment.placement.specs[name], {})
         for stage in stages:
             if isinstance(stage, Variation) and any(c.component == "outlier" for c in stage.coordinates()):
-                found[f"{name}.outlier"] = _outliers(stage, theta, z, context).numpy()
+                found[f"{name}.outlier"] = _outliers(replace(stage, calibration=None), theta, z, context).numpy()
     return found
 
 

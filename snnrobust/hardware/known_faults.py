@@ -119,7 +119,8 @@ def with_faults(deployment: Deployment, faults: FaultMap) -> FaultyChips:
     """
     if not deployment.periphery:
         raise ConfigError("only: 'mismatch' leaves faults out; deploy without it")
-    placement = place(_profile(deployment, faults), deployment.placement.specs)
+    old = deployment.placement
+    placement = place(_profile(deployment, faults), old.specs, calibration=old.calibration)
     known = {c.key: torch.full(c.shape, _WELL) for c in placement.coordinates.values() if _of_faults(c)}
     errors = []
     for fault in faults.faults:

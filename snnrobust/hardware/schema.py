@@ -1,8 +1,9 @@
 """Profile schema, version 1.0: what a YAML file that describes a chip may say.
 
-The models (crossbars: schema_crossbar.py; stored values, limits, faults and events: schema_digital.py; temperature and
-age: schema_environment.py; energy and speed: schema_operation.py) hold structure, types and the domain of single
-fields; rules.py holds the rules that relate fields to each other (units that fit a role, evidence for numbers, ...).
+The models (crossbars: schema_crossbar.py; stored values, limits, faults and events: schema_digital.py; calibration:
+schema_calibration.py; temperature and age: schema_environment.py; energy and speed: schema_operation.py) hold
+structure, types and the domain of single fields; rules.py holds the rules that relate fields to each other (units that
+fit a role, evidence for numbers, ...).
 All models are frozen and strict: unknown keys, non-finite numbers and numbers written as text are errors.
 
 Spreads are fractions (0.2 is 20 %, never 20), times are in s, conductances in microsiemens, temperatures
@@ -17,7 +18,6 @@ from pydantic import Field
 
 from snnrobust.errors import ConfigError, unknown
 from snnrobust.hardware.schema_base import (
-    Bits,
     Block,
     Frozen,
     NonNegative,
@@ -27,6 +27,7 @@ from snnrobust.hardware.schema_base import (
     Role,
     Text,
 )
+from snnrobust.hardware.schema_calibration import Calibration
 from snnrobust.hardware.schema_crossbar import Crossbar
 from snnrobust.hardware.schema_digital import Events, Faults, Limits, Quantization
 from snnrobust.hardware.schema_environment import Environment
@@ -229,39 +230,7 @@ class Correlation(Block):
     matrix: Annotated[tuple[Numbers, ...], Field(strict=False, min_length=2)]
 
 
-# --- calibration, the whole --------------------------------------------------------------
-
-
-class Residual(Block):
-    """Standard deviation after calibration over that before, by role."""
-
-    weight: NonNegative | None = None
-    recurrent_weight: NonNegative | None = None
-    bias: NonNegative | None = None
-    gain: NonNegative | None = None
-    tau_mem: NonNegative | None = None
-    tau_syn: NonNegative | None = None
-    v_th: NonNegative | None = None
-    v_leak: NonNegative | None = None
-    v_reset: NonNegative | None = None
-    refractory: NonNegative | None = None
-    tau_adapt: NonNegative | None = None
-    adaptation: NonNegative | None = None
-
-
-class Trim(Block):
-    """Trim with 2^bits steps over +-range_sigma standard deviations of a parameter."""
-
-    bits: Bits
-    range_sigma: Positive
-
-
-class Calibration(Block):
-    """What a lab removes of the spread: nothing, the core's mean, a trim's range, or down to a ratio."""
-
-    mode: Literal["none", "core_mean", "trim", "residual"] = "none"
-    residual: Residual | None = None
-    trim: Trim | None = None
+# --- the whole --------------------------------------------------------------------------------------
 
 
 class Document(Block):

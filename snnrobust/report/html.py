@@ -93,7 +93,8 @@ def render(result: Tolerance, stored: Group, *, specification: float = 0.9, sour
         colours={name: figures.colour_of(m) for m, name in enumerate(result.models)},
         verdict=_verdict(result, specification),
         conditions=_by_condition(result.summary(specification)),
-        hashes={p.name: p.hash for p in profiles},
+        hashes={p.name: p.hash for p in profiles}
+        | {c: p.hash for c in result.conditions for p in profiles if c.startswith(f"{p.name} (")},
         has_level_zero=0.0 in result.levels,
         run_chips=int((~np.isnan(result.accuracy)).sum()),
         figures=list(_figures(result, models, specification)),

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from snnrobust.errors import ConfigError
+from snnrobust.errors import ConfigError, ProfileError, RunFileError
 from snnrobust.evaluation import benchmark, evaluate, montecarlo
+from snnrobust.evaluation.results import read_tolerance
 from snnrobust.hardware import Chip, Profile, load_profile
 from snnrobust.hardware.profile import parse_profile
 
@@ -202,7 +203,7 @@ def test_trials_are_averaged(linear, task):
 def test_notes_stand_beside_their_condition(network, task):
     result = quietly({"net": network()}, [0.2, load_profile("dynapse1")], task, instances=1)
     assert set(result.notes) == {"relative_0.2", "dynapse1"}
-    assert any("not simulated yet" in line for line in result.notes["dynapse1"])
+    assert "not calibrated, although the profile states calibration core_mean" in result.notes["dynapse1"]
     assert result.population.startswith("1 simulated test chips (seed 1) on 24 samples of user")
 
 
@@ -256,3 +257,36 @@ def test_an_evaluation_leaves_no_trace(network, task, untouched_generators):
     assert net.training
     assert {name: p.requires_grad for name, p in net.nominal().items()} == wanted
     assert all(torch.equal(p, before[name]) and p.grad is None for name, p in net.nominal().items())
+
+
+def test_modes_of_calibration_side_by_side(network, task, tmp_path):
+    """The same chips in every mode: a row for each, of which each is what that deployment gives alone."""
+    conditions = [0.2, load_profile("brainscales2"), load_profile("dynapse1_conservative")]
+    nets, file = {"net": network()}, tmp_path / "run.h5"
+    options = {"calibration": ("none", "core_mean", "profile"), "instances": 6, "seed": 2}
+    result = quietly(nets, conditions, task, run=file, **options)
+    assert result.conditions == (
+        "relative_0.2",
+        "brainscales2",
+        "brainscales2 (core_mean)",
+        "brainscales2 (residual)",
+        "dynapse1_conservative",
+        "dynapse1_conservative (core_mean)",
+    )
+    for name, mode in (("none", "none"), ("core_mean", "core_mean"), ("residual", "profile")):
+        deployment = Chip(conditions[1]).deploy(network(), 6, 2, calibration=mode)
+        alone = evaluate(deployment, task.test)
+        full = "brainscales2" if name == "none" else f"brainscales2 ({name})"
+        assert alone.conditions == (full,)
+        np.testing.assert_array_equal(alone.accuracy[0, 0], result.accuracy[0, result.conditions.index(full)])
+    assert any("calibration residual of" in note for note in result.notes["brainscales2 (residual)"])
+    stored = read_tolerance(file)[0]
+    assert stored.conditions == result.conditions
+    np.testing.assert_array_equal(stored.accuracy, result.accuracy)
+    with pytest.raises(RunFileError):
+        quietly(nets, conditions, task, run=file, **{**options, "calibration": "none"})
+    with pytest.raises(ProfileError, match="dynapse1_conservative: calibration trim needs"):
+        quietly(nets, conditions[1:], task, calibration="trim", instances=2)
+    for mode, message in (((), "calibration: at least one mode"), (("none", "trims"), "calibration: unknown 'trims'")):
+        with pytest.raises(ConfigError, match=message):
+            quietly(nets, [0.2], task, calibration=mode, instances=2)

@@ -172,6 +172,18 @@ def test_the_offset_is_added_before_the_steps():
     assert torch.allclose(reads.read(x, w, first=0, step=0), expected.expand(1, -1, -1, -1))
 
 
+def test_a_calibration_of_columns_takes_their_offsets_away():
+    """Reading through the ADC, and subtracting what it reads of the offset alone."""
+    text, net, x = "adc: {bits: 4, bound: 4.0, per_column_offset: 0.9}", network(), analog(1)[0].float()
+    found = Chip(chip(text, "read: clocked")).deploy(net, 20, calibration="column_affine").reads(range(20))["readout"]
+    raw = Chip(chip(text, "read: clocked")).deploy(net, 20).reads(range(20))["readout"]
+    step = found.step
+    assert float(found.offset.abs().max()) <= float(step.max()) / 2
+    y = x @ torch.randn(6, 3, generator=torch.Generator().manual_seed(2))
+    corrected = ((y + raw.offset[:, None]) / step).round() * step - ((raw.offset / step).round() * step)[:, None]
+    torch.testing.assert_close(((y + found.offset[:, None]) / step).round() * step, corrected, rtol=1e-5, atol=1e-5)
+
+
 def test_chosen_gains_and_offsets_and_what_leaves_them_out():
     net, x = network(), analog().float()
     deployment = Chip(chip(CONVERTERS)).deploy(net, 2)

@@ -108,7 +108,7 @@ def test_generic_spread_follows_from_its_transistor(percent, area):
 
 def test_what_is_not_simulated():
     assert load_profile("pcm_ibm").not_simulated() == []
-    assert load_profile("dynapse1").not_simulated() == ["calibration"]
+    assert load_profile("dynapse1").not_simulated() == []
     for name in NAMES:
         if name.startswith("generic") or name in ("ideal", "dynapse1_conservative"):
             assert load_profile(name).not_simulated() == []
@@ -170,6 +170,7 @@ faults:
   clustered: true
   known: true
 events: {loss: 0.1, jitter_std: 0.001, delay_std: 0.001, background_rate: 1.0}
+calibration: {mode: core_mean, trim: {bits: 4, range_sigma: 2}, residual: {gain: 0.1}}
 energy: {static_w: 1}
 time_scale: {value: 2}
 environment:
@@ -206,6 +207,7 @@ crossbar:
             "model: pcm_1f, coefficient: 0.01, exponent: 0.5, q_max: 0.2, t_read: 1.0e-6",
         ),
         "model: nodal": ("model: polynomial",),
+        "mode: core_mean": ("mode: trim", "mode: residual", "mode: column_affine"),
         "law: ptat": ("law: constant_current",),
         "compensation: global": ("compensation: per_column",),
         "uniform, bits: 4, per: column": (

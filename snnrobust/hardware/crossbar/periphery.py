@@ -26,6 +26,7 @@ def reads_of(
     gain: Tensor | None = None,
     bound: Tensor | None = None,
     offset: Tensor | None = None,
+    corrected: bool = False,
     largest: float = 1.0,
     first_sample: int = 0,
 ) -> Reads | None:
@@ -45,6 +46,8 @@ def reads_of(
         gain: The neurons' gains [N].
         bound: Largest output of each column [N] that the ADC takes, measured on data.
         offset: z of the offset of each column's ADC [K, N].
+        corrected: What each column reads when nothing is driven is subtracted digitally: of an offset there is left
+            what the ADC's step rounds away.
         largest: Largest input; 1 for spikes.
         first_sample: Number of the first sample in the data set.
     """
@@ -66,8 +69,11 @@ def reads_of(
     if adc is None:
         return plain
     limit = bound if bound is not None else full * (adc.bound or 1.0)
-    shift = 0.0 if offset is None else adc.per_column_offset * full * offset.to(full.dtype)
-    return replace(plain, noise=adc.noise * full, step=2 * limit / (2**adc.bits - 2), bound=limit, offset=shift)
+    shift = torch.zeros_like(full) if offset is None else adc.per_column_offset * full * offset.to(full.dtype)
+    step = 2 * limit / (2**adc.bits - 2)
+    if corrected:  # rounding commutes with whole steps, so that to subtract them before the ADC is the same
+        shift = shift - (shift / step.clamp_min(torch.finfo(full.dtype).tiny)).round() * step
+    return replace(plain, noise=adc.noise * full, step=step, bound=limit, offset=shift)
 
 
 def bit_line_drop(w: Tensor, crossbar: Crossbar, gain: Tensor | None, largest: float) -> Tensor:

@@ -1,8 +1,8 @@
 """Stages: one non-ideality a file, each a differentiable function of standard normal coordinates.
 
-`stages_for` is the order in which they act on a tensor: quantise, static variation, temperature and age, on a crossbar
-the array of devices that hold the weights and the converters of its columns, and dead elements last, so that nothing is
-added to what is dead.
+`stages_for` is the order in which they act on a tensor: quantise, static variation and what a calibration leaves of it,
+temperature and age, on a crossbar the array of devices that hold the weights, the converters of its columns and their
+measured gains, and dead elements last, so that nothing is added to what is dead.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch import Tensor
 from snnrobust.hardware.schema_digital import Faults
 from snnrobust.hardware.stages.base import Context, Coordinate, Stage, Z
 from snnrobust.hardware.stages.bias_generator import INVERSE, PROPORTIONAL, BiasGenerator, CoarseFine
+from snnrobust.hardware.stages.column_affine import ColumnAffine
 from snnrobust.hardware.stages.converters import ColumnConverters
 from snnrobust.hardware.stages.crossbar import Array
 from snnrobust.hardware.stages.environment import Conditions, condition_factor, spread_factor
@@ -32,6 +33,7 @@ __all__ = [
     "Array",
     "BiasGenerator",
     "CoarseFine",
+    "ColumnAffine",
     "ColumnConverters",
     "Conditions",
     "Context",
@@ -45,13 +47,21 @@ __all__ = [
     "UniformQuantization",
     "Variation",
     "Z",
+    "generator_for",
     "quantization_for",
     "stages_for",
 ]
 
 
 def stages_for(
-    profile: Profile, name: str, spec: ParameterSpec, site: Site, *, has_gain: bool, only_mismatch: bool = False
+    profile: Profile,
+    name: str,
+    spec: ParameterSpec,
+    site: Site,
+    *,
+    has_gain: bool,
+    only_mismatch: bool = False,
+    column_affine: bool = False,
 ) -> tuple[Stage, ...]:
     """The stages of one parameter tensor, in order.
 
@@ -62,6 +72,7 @@ def stages_for(
         site: Where its neurons lie.
         has_gain: Whether its layer has a gain, so that a neuron can be dead.
         only_mismatch: Leave quantisation, faults and converters out.
+        column_affine: The gain of each column of an array was measured, and is undone.
 
     Returns:
         Empty where the profile does not touch the tensor.
@@ -90,11 +101,22 @@ def stages_for(
         adc = None if only_mismatch else profile.crossbar.adc
         if adc is not None and (adc.per_column_gain_cv or adc.per_column_offset):
             found.append(ColumnConverters(spec.layer, spec.shape[0], adc.per_column_gain_cv, adc.per_column_offset))
+        found += [ColumnAffine(spec.shape, profile.crossbar.tile)] if column_affine and found else []
     if weight and profile.faults.dead_synapse and not only_mismatch:
         found.append(Dead(name, "dead_synapse", "per_synapse", spec.shape, profile.faults.dead_synapse))
     if spec.role in ("gain", "bias") and has_gain and profile.faults.dead_neuron and not only_mismatch:
         found.append(Dead(spec.layer, "dead_neuron", "per_neuron", spec.shape, profile.faults.dead_neuron))
     return tuple(found)
+
+
+def generator_for(profile: Profile) -> BiasGenerator | None:
+    """What makes the currents of a chip's parameters; None where these are not rounded."""
+    bias = profile.quantization.bias
+    if not (bias.coarse and bias.fine_bits and bias.ratio and bias.i_max):
+        return None
+    middle = bias.i_max / bias.ratio ** ((bias.coarse - 1) / 2)
+    reference = middle if bias.i_reference is None else bias.i_reference
+    return BiasGenerator(bias.coarse, bias.fine_bits, bias.ratio, bias.i_max, bias.nonmonotonic, reference)
 
 
 def quantization_for(profile: Profile, role: str, core: Tensor | None = None) -> list[Stage]:
@@ -105,13 +127,8 @@ def quantization_for(profile: Profile, role: str, core: Tensor | None = None) ->
         role: The parameter's role.
         core: Core of each of its neurons, [N]; None for all on one.
     """
-    weight, bias, limits = profile.quantization.weight, profile.quantization.bias, profile.limits
+    weight, limits, generator = profile.quantization.weight, profile.limits, generator_for(profile)
     cores = None if core is None else tuple(torch.unique_consecutive(core, return_counts=True)[1].tolist())
-    generator = None
-    if bias.coarse and bias.fine_bits and bias.ratio and bias.i_max:
-        middle = bias.i_max / bias.ratio ** ((bias.coarse - 1) / 2)
-        reference = middle if bias.i_reference is None else bias.i_reference
-        generator = BiasGenerator(bias.coarse, bias.fine_bits, bias.ratio, bias.i_max, bias.nonmonotonic, reference)
     if role in (*INVERSE, *PROPORTIONAL) and generator is not None:
         return [CoarseFine(generator)]
     if role not in WEIGHTS:
