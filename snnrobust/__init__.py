@@ -41,6 +41,9 @@ if TYPE_CHECKING:
         Model as Model,
     )
     from snnrobust.hardware import (
+        Module as Module,
+    )
+    from snnrobust.hardware import (
         Profile as Profile,
     )
     from snnrobust.hardware import (
@@ -60,6 +63,7 @@ _HOME = {
     "Chip": "hardware",
     "Deployment": "hardware",
     "Model": "hardware",
+    "Module": "hardware",
     "Network": "snn",
     "Profile": "hardware",
     "SnnRobustError": "errors",

@@ -20,9 +20,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from snnrobust.hardware import Placement, Profile, draw, place, project, realise
+from snnrobust.hardware import Module, Placement, Profile, draw, place, project, realise
 from snnrobust.hardware.profile import parse_profile
 from snnrobust.snn import ALIF, LI, NEURONS, Network, SpikingLayer
 from snnrobust.snn.specs import ParameterSpec
@@ -90,29 +90,31 @@ def check_profile(profile: Profile) -> None:
     _require(_same(before, after), "a deployment changes parameters, gradients, modes or torch's generator")
 
 
-def check_objective(objective: Objective) -> None:
+def check_objective(objective: Objective, net: Network | Module | None = None) -> None:
     """Hold an objective to what the trainer, run files and comparisons at equal cost rely on.
 
-    It is bound to a small spiking network. Checked are that it gives a finite gradient for each parameter that requires
-    one and for no other, that it is a pure function of parameters, batch and key, that nothing else changes, that it
-    takes the passes it declares, that its choices are plain values, and, if its class stands in `OBJECTIVES`, that a
-    run file gives it back.
+    It is bound to a small spiking network, or to a network or module of the caller's. Checked are that it gives a
+    finite gradient for each parameter that requires one and for no other, that it is a pure function of parameters,
+    batch and key, that nothing else changes, that it takes the passes it declares, that its choices are plain values,
+    and, if its class stands in `OBJECTIVES`, that a run file gives it back.
 
     Args:
         objective: An objective.
+        net: What it is bound to: 3 inputs, at least 2 outputs, in float32.
 
     Raises:
         AssertionError: On the first property that does not hold.
     """
-    net = Network.recurrent(INPUTS, NEURON_COUNT, 2, tau_mem=5e-3, tau_syn=2e-3, tau_out=5e-3, seed=1).eval()
+    if net is None:
+        net = Network.recurrent(INPUTS, NEURON_COUNT, 2, tau_mem=5e-3, tau_syn=2e-3, tau_out=5e-3, seed=1).eval()
+    module = net.module if isinstance(net, Module) else net
     x = 3 * torch.randn(STEPS, BATCH, INPUTS, generator=torch.Generator().manual_seed(0))
     batch = Batch(x, torch.arange(BATCH) % 2, torch.tensor([STEPS, STEPS - 7, 3, 1]))
     counted = _Counted(net)
-    before = [_snapshot(layer) for layer in net.spiking.values()]
+    before = _snapshot(module)
     result = objective.bind(Problem(counted))(net.nominal(), batch, StepKey(1, 5))
     passes = counted.samples / BATCH
-    after = [_snapshot(layer) for layer in net.spiking.values()]
-    _require(_same(before, after), "a step changes parameters, gradients, modes or torch's generator")
+    _require(_same(before, _snapshot(module)), "a step changes parameters, gradients, modes or torch's generator")
     _check_step(result, net)
     with torch.random.fork_rng():
         torch.manual_seed(99)
@@ -131,7 +133,7 @@ def check_objective(objective: Objective) -> None:
 class _Counted:
     """A network that counts the samples of its passes, K times where there are K instances."""
 
-    def __init__(self, net: Network) -> None:
+    def __init__(self, net: Network | Module) -> None:
         self.net, self.samples = net, 0
 
     def nominal(self) -> dict[str, Tensor]:
@@ -146,7 +148,7 @@ class _Counted:
         return logits
 
 
-def _check_step(result: StepResult, net: Network) -> None:
+def _check_step(result: StepResult, net: Network | Module) -> None:
     _require(math.isfinite(result.loss), f"loss: {result.loss} must be finite")
     wanted = {name for name, p in net.nominal().items() if p.requires_grad}
     _require(set(result.grads) == wanted, f"grads: must be those of {sorted(wanted)}")
@@ -163,9 +165,10 @@ def _require(condition: bool, message: str) -> None:
         raise AssertionError(message)
 
 
-def _snapshot(layer: SpikingLayer) -> list[Any]:
-    parameters = [(p.detach().clone(), p.requires_grad, p.grad is None) for p in layer.parameters()]
-    return [parameters, [b.clone() for b in layer.buffers()], layer.training, torch.random.get_rng_state()]
+def _snapshot(module: nn.Module) -> list[Any]:
+    parameters = [(p.detach().clone(), p.requires_grad, p.grad is None) for p in module.parameters()]
+    modes = [part.training for part in module.modules()]
+    return [parameters, [b.clone() for b in module.buffers()], modes, torch.random.get_rng_state()]
 
 
 def _same(a: Any, b: Any) -> bool:  # noqa: ANN401 (nested snapshots)

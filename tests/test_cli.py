@@ -250,6 +250,21 @@ def test_deploy_prints_a_table_and_keeps_results(trained, tmp_path):
     assert without_file.stdout == result.stdout
 
 
+def test_deploy_shows_modes_of_calibration_side_by_side(trained):
+    folder, _ = trained
+    words = ("deploy", folder / "standard.h5", "--profile", "brainscales2", "--chips", 3)
+    result = run(*words, "--calibration", "none, trim,residual")
+    assert result.exit_code == 0
+    rows = [line for line in result.stdout.splitlines() if line.startswith("brainscales2") and " standard " in line]
+    names = [row.split(" standard ")[0].strip() for row in rows]
+    assert names == ["brainscales2", "brainscales2 (trim)", "brainscales2 (residual)"]
+    alone = run(*words)
+    assert next(line for line in alone.stdout.splitlines() if " standard " in line).split() == rows[0].split()
+    said = result.stdout.replace("\n", " ")
+    assert "brainscales2: not calibrated, although the profile states calibration residual" in said
+    assert "brainscales2 (trim): calibration trim of tau_mem" in said
+
+
 def test_benchmark_and_report(trained, tmp_path):
     folder, _ = trained
     words = ("benchmark", folder / "standard.h5", folder / "adversarial.h5", "--chips", 3, "--levels", "0, 0.3")
@@ -382,6 +397,11 @@ def test_bad_benchmarks(trained, tmp_path, monkeypatch, options, said):
         (("--profile", "dynapse1", "--unlisted", "ignore"), "unlisted: unknown 'ignore'"),
         (("--profile", "dynapse1", "--only", "noise"), "only: unknown 'noise'"),
         (("--profile", "generic_subthreshold_180nm_20", "--unlisted", "error"), "no model for"),
+        (
+            ("--profile", "dynapse1", "--calibration", "none,trim"),
+            "dynapse1: calibration trim needs `calibration.trim`",
+        ),
+        (("--profile", "dynapse1", "--calibration", "core"), "calibration: unknown 'core'"),
     ],
 )
 def test_bad_deployments(tmp_path, options, said):

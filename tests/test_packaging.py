@@ -89,6 +89,8 @@ def test_what_the_wheel_holds(wheel):
     wanted = {f"snnrobust/hardware_profiles/{name}" for name in PROFILES}
     wanted |= {"snnrobust/hardware_profiles/__init__.py", "snnrobust/py.typed", "snnrobust/report/report.html"}
     wanted |= {"snnrobust/tasks/data/japanese_vowels.npz", "snnrobust/tasks/data/NOTICE.md"}
+    clothes = ("LICENSE", "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz")
+    wanted |= {f"snnrobust/tasks/data/fashion_mnist/{name}" for name in clothes}
     assert len(PROFILES) >= 18
     assert wanted <= names
     modules = {str(p.relative_to(CHECKOUT)) for p in (CHECKOUT / "snnrobust").rglob("*.py")}
@@ -96,6 +98,7 @@ def test_what_the_wheel_holds(wheel):
     assert any(name.endswith("licenses/LICENSE") for name in names)
     top = {name.partition("/")[0] for name in names}
     assert top == {"snnrobust", f"snnrobust-{wheel.name.split('-')[1]}.dist-info"}
+    assert wheel.stat().st_size < 8_000_000  # of which the images are 4.4
 
 
 def test_the_version_is_said_once(wheel):

@@ -50,6 +50,12 @@ def fail(message: str) -> int:
     return 2
 
 
+def typed_options(ctx: typer.Context) -> set[str]:
+    """Names of the options that the user typed; all others have their defaults."""
+    sources = {name: ctx.get_parameter_source(name) for name in ctx.params}
+    return {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
+
+
 app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False)
 
 
@@ -86,6 +92,21 @@ Chips = Annotated[int, typer.Option(help="Number of simulated chips.", min=1)]
 Specification = Annotated[float, typer.Option(help="Accuracy that a good chip reaches, a fraction.", min=0, max=1)]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a file of another experiment.")]
 Trials = Annotated[int, typer.Option(help="Passes over the data, for noise that changes between passes.", min=1)]
+Calibration = Annotated[
+    str,
+    typer.Option(
+        help="What a lab did to the chips, with commas: none, core_mean, trim, residual, column_affine, profile, "
+        "in_the_loop."
+    ),
+]
+Finetune = Annotated[
+    int | None,
+    typer.Option(help="Passes over the training data of calibration in_the_loop, which is then a mode.", min=1),
+]
+Knobs = Annotated[
+    str | None,
+    typer.Option(help="What is written in the loop, with commas: scale, bias, readout, weights, roles, parameters."),
+]
 Threads = Annotated[
     int | None,
     typer.Option(

@@ -3,16 +3,40 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from snnrobust.cli.app import Chips, Data, Overwrite, Runs, Seed, Specification, Threads, Trials, app
-from snnrobust.cli.inputs import check_output, fractions, objective_of, seconds, split, trained_models
+from snnrobust.cli.app import (
+    Calibration,
+    Chips,
+    Data,
+    Finetune,
+    Knobs,
+    Overwrite,
+    Runs,
+    Seed,
+    Specification,
+    Threads,
+    Trials,
+    app,
+    typed_options,
+)
+from snnrobust.cli.inputs import (
+    calibration_of,
+    check_output,
+    fractions,
+    objective_of,
+    preset_of,
+    seconds,
+    split,
+    trained_models,
+)
 
 if TYPE_CHECKING:
     from snnrobust.evaluation import Tolerance
-    from snnrobust.hardware import Profile
+    from snnrobust.hardware import Module, Profile
+    from snnrobust.snn import Network
     from snnrobust.training.objectives import Objective
 
 LEVELS = "0,0.1,0.2,0.3,0.5,0.7"
@@ -57,9 +81,14 @@ def demo(
 
 @app.command()
 def train(
+    ctx: typer.Context,
     output: Annotated[Path, typer.Option("--output", "-o", help="Run file.", show_default=False)],
     task: Annotated[str, typer.Option(help="Task; see `snnrobust tasks list`.")] = "vowels",
     objective: Annotated[str, typer.Option(help="How it is trained; see `snnrobust objectives list`.")] = "standard",
+    preset: Annotated[
+        str | None,
+        typer.Option(help="paper_lsnn or paper_cnn: network and settings of the paper, unless other ones are given."),
+    ] = None,
     neuron: Annotated[str, typer.Option(help="lif or alif.")] = "lif",
     hidden: Annotated[int, typer.Option(help="Hidden neurons.", min=1)] = 100,
     readout: Annotated[str, typer.Option(help="li (leaky integrators) or rate (mean spike rate).")] = "li",
@@ -111,23 +140,31 @@ def train(
     threads: Threads = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Train a recurrent spiking network; the same command goes on after an interruption."""
+    """Train a recurrent spiking network or a preset; the same command goes on after an interruption."""
     from snnrobust.evaluation.study import network_for
     from snnrobust.tasks import load_task
     from snnrobust.training import FiringRate, WeightClip
     from snnrobust.training import train as train_network
 
     loaded = load_task(task, data=data, encoding=encoding)
-    net = network_for(
-        loaded,
-        hidden,
-        neuron=neuron,
-        readout=readout,
-        tau_mem=tau_mem,
-        tau_syn=tau_syn,
-        fan_in=fan_in,
-        seed=seed,
-    )
+    settings: dict[str, Any] = {"batch_size": batch_size, "learning_rate": learning_rate}
+    settings |= {"schedule": schedule, "clip_norm": clip_norm}
+    net: Network | Module
+    if preset is not None:
+        net, published, weight = preset_of(preset, typed_options(ctx), loaded, seed)
+        settings |= published
+        firing_rate_penalty = firing_rate_penalty or weight
+    else:
+        net = network_for(
+            loaded,
+            hidden,
+            neuron=neuron,
+            readout=readout,
+            tau_mem=tau_mem,
+            tau_syn=tau_syn,
+            fan_in=fan_in,
+            seed=seed,
+        )
     chosen = objective_of(objective, level, attack_radius, attack_steps, beta, profile, choices or ())
     result = train_network(
         net,
@@ -138,14 +175,11 @@ def train(
         overwrite=overwrite,
         firing_rate=FiringRate(weight=firing_rate_penalty, target=firing_rate) if firing_rate_penalty else None,
         epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        schedule=schedule,
-        clip_norm=clip_norm,
         select=select,
         ema=ema,
         limit=None if clip_weights is None else WeightClip(deviations=clip_weights),
         seed=seed,
+        **settings,
     )
     kept = "average of the last epochs" if result.selected_epoch < 0 else f"epoch {result.selected_epoch + 1}"
     validation = result.history.get("validation")
@@ -169,12 +203,9 @@ def deploy(
         str | None, typer.Option(help="Time since programming, such as 3600, 1h, 1d or 1y (crossbars).")
     ] = None,
     temperature: Annotated[float | None, typer.Option(help="Temperature of operation in K.")] = None,
-    finetune: Annotated[
-        int, typer.Option(help="Also calibrate each chip in the loop: so many passes over the training data.", min=0)
-    ] = 0,
-    knobs: Annotated[
-        str, typer.Option(help="What is written then, with commas: scale, bias, readout, weights, roles, parameters.")
-    ] = "scale,bias,readout",
+    calibration: Calibration = "none",
+    finetune: Finetune = None,
+    knobs: Knobs = None,
     trials: Trials = 1,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Run file for the results.")] = None,
     seed: Seed = 1,
@@ -185,7 +216,6 @@ def deploy(
     """Deploy one trained network on simulated chips of a profile."""
     from snnrobust.evaluation import benchmark as run_benchmark
     from snnrobust.hardware import load_profile
-    from snnrobust.training import Tuning
 
     check_output(output, [run])
     chip = load_profile(profile).under(time=None if time is None else seconds("time", time), temperature=temperature)
@@ -197,7 +227,7 @@ def deploy(
         instances=chips,
         seed=seed,
         trials=trials,
-        tuning=Tuning(knobs=tuple(split(knobs)), epochs=finetune) if finetune else None,
+        **calibration_of(calibration, finetune, knobs),
         run=output,
         overwrite=overwrite,
         limits=limits,
@@ -215,6 +245,9 @@ def benchmark(
         str, typer.Option(help="Relative mismatch levels, fractions, with commas; '' for none.")
     ] = LEVELS,
     profiles: Annotated[str, typer.Option(help="Profiles, names or YAML files, with commas.")] = "",
+    calibration: Calibration = "none",
+    finetune: Finetune = None,
+    knobs: Knobs = None,
     chips: Chips = 100,
     specification: Specification = 0.9,
     purpose: Annotated[str, typer.Option(help="test, or validation for choosing models.")] = "test",
@@ -242,6 +275,7 @@ def benchmark(
         seed=seed,
         purpose=purpose,
         trials=trials,
+        **calibration_of(calibration, finetune, knobs),
         run=output,
         overwrite=overwrite,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from snnrobust.errors import ConfigError, RunFileError
 
 if TYPE_CHECKING:
+    from snnrobust.hardware import Module
+    from snnrobust.snn import Network
     from snnrobust.tasks import Task
     from snnrobust.training import TrainedModel
     from snnrobust.training.objectives import Choices
@@ -61,6 +63,19 @@ def fractions(option: str, text: str) -> list[float]:
     return values
 
 
+def calibration_of(modes: str, epochs: int | None, knobs: str | None) -> dict[str, Any]:
+    """Modes of calibration, and how chips are calibrated in the loop: keywords of `benchmark`."""
+    from snnrobust.hardware.calibration import IN_THE_LOOP
+    from snnrobust.training import Tuning
+
+    wanted = split(modes) + [IN_THE_LOOP] * (epochs is not None)
+    if knobs is not None and IN_THE_LOOP not in wanted:
+        raise ConfigError(f"knobs: nothing is written unless --calibration names {IN_THE_LOOP}")
+    given: dict[str, Any] = {} if epochs is None else {"epochs": epochs}
+    given |= {} if knobs is None else {"knobs": tuple(split(knobs))}
+    return {"calibration": wanted, "tuning": Tuning(**given) if IN_THE_LOOP in wanted else None}
+
+
 def objective_of(
     name: str,
     level: float | None,
@@ -83,11 +98,28 @@ def objective_of(
     return with_choices(replace(objective, **given), choices)
 
 
+NETWORK_OPTIONS = ("neuron", "hidden", "readout", "tau_mem", "tau_syn", "fan_in")
+
+
+def preset_of(
+    name: str, typed: Collection[str], task: Task, seed: int
+) -> tuple[Network | Module, dict[str, Any], float]:
+    """The network of a preset, its settings but for those that the user typed, and the weight of its rate penalty."""
+    from snnrobust.training.recipes import recipe_of
+
+    recipe = recipe_of(name)
+    for option in NETWORK_OPTIONS:
+        if option in typed:
+            raise ConfigError(f"preset: {name} fixes the network; leave --{option.replace('_', '-')} out")
+    settings = {key: value for key, value in recipe.settings.items() if key not in typed}
+    return recipe.network(task, seed), settings, 0.0 if "firing_rate_penalty" in typed else recipe.rate_penalty
+
+
 def trained_models(paths: Iterable[Path], data: Path | None) -> tuple[dict[str, TrainedModel], Task]:
     """The trained networks of run files by name, and the one task that all were trained on."""
     from snnrobust.storage import open_run
     from snnrobust.tasks import load_task
-    from snnrobust.training import models_of
+    from snnrobust.training import StoredModule, models_of
 
     found: dict[str, TrainedModel] = {}
     tasks: dict[tuple[str, str], Path] = {}
@@ -98,6 +130,9 @@ def trained_models(paths: Iterable[Path], data: Path | None) -> tuple[dict[str, 
                 f"{path}: holds no trained network; was its training interrupted? run it again to finish"
             )
         for model in models:
+            if isinstance(model.net, StoredModule):
+                kind = model.net.structure["module"]
+                raise RunFileError(f"{path}: holds a module of the user's own ({kind}); load and deploy it from Python")
             name = model.label if model.label not in found else f"{model.label} ({path.stem})"
             if name in found:
                 raise RunFileError(f"{path}: a network named {name!r} is given twice")

@@ -21,10 +21,16 @@ ChipOrLevel = Annotated[
 ]
 
 
+Calibration = Annotated[
+    str, typer.Option(help="What a lab did to the chip: none, core_mean, trim, residual, column_affine, or profile.")
+]
+
+
 @app.command()
 def worst(
     run: Run,
     profile: ChipOrLevel = None,
+    calibration: Calibration = "none",
     radii: Annotated[
         str | None,
         typer.Option(help="Half-widths of the box, with commas: standard deviations of the profile, or fractions."),
@@ -59,6 +65,7 @@ def worst(
             task,
             sizes,
             profile=chip(profile),
+            calibration=calibration,
             losses=split(losses),
             steps=steps,
             restarts=restarts,
@@ -79,6 +86,7 @@ def worst(
 def certify(
     run: Run,
     profile: ChipOrLevel = None,
+    calibration: Calibration = "none",
     boxes: Annotated[
         str, typer.Option(help="Half-widths of the box, with commas: standard deviations, or fractions.")
     ] = "0,0.0001,0.0003,0.001,0.003,0.01",
@@ -97,9 +105,12 @@ def certify(
     sizes, chosen, scored = numbers("boxes", boxes), chip(profile), spread_samples(task.test, samples)
     out = console()
     for label, model in models.items():
-        found = [certificate(model.net, scored, k, profile=chosen, depth=depth) for k in sizes]
+        found = [certificate(model.net, scored, k, profile=chosen, calibration=calibration, depth=depth) for k in sizes]
         out.print(certificate_table(label, found))
-        one, half = (largest_k(model.net, scored, profile=chosen, share=s, depth=depth) for s in (0.0, 0.5))
+        one, half = (
+            largest_k(model.net, scored, profile=chosen, calibration=calibration, share=s, depth=depth)
+            for s in (0.0, 0.5)
+        )
         out.print(f"largest box with a certified sample: k = {one:.3g}; with more than half of them: k = {half:.3g}")
         excluded = f"; the box leaves out: {', '.join(found[0].excluded)}" if found[0].excluded else ""
         unit = "fractions of weights and biases" if chosen is None else f"standard deviations of {chosen.name}"

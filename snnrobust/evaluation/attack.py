@@ -76,6 +76,7 @@ def attack(
     *,
     radius: float,
     profile: Profile | None = None,
+    calibration: str = "none",
     lengths: Tensor | None = None,
     loss: str = "task",
     steps: int = 20,
@@ -92,6 +93,7 @@ def attack(
         radius: Half-width of the box, in standard deviations of the profile; without one, as a fraction of |theta| of
             weights and biases.
         profile: The chip.
+        calibration: What a lab did to it (`Chip.deploy`).
         lengths: Valid steps of each sample [B].
         loss: "task" or "kl".
         steps: Ascent steps.
@@ -102,7 +104,7 @@ def attack(
     Raises:
         ConfigError: For an argument outside its domain.
     """
-    placement = place(box_profile(profile), net.parameter_specs())
+    placement = place(box_profile(profile), net.parameter_specs(), calibration=calibration)
     search = Search(loss=loss, steps=steps, restarts=restarts, seed=seed)
     return find(net, placement, Batch(x, y, lengths), radius, search, class_weights=class_weights)
 

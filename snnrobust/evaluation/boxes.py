@@ -79,7 +79,7 @@ def common_coordinates(placement: Placement) -> tuple[str, ...]:
 def _moved(placement: Placement, stage: Stage, ends: Interval, context: Context, k: float, pieces: Pieces) -> Interval:
     """Ends after a stage."""
     if isinstance(stage, Variation) and ends.low is ends.high:
-        return Interval(*stage.between(ends.low, *stage.reaches(k, pieces), context))
+        return Interval(*stage.between(ends.low, *stage.reaches(k, pieces), context, k))
     if isinstance(stage, Conditions):  # a factor above 0
         return Interval(*(stage.apply(end, {}, context) for end in ends))
     if isinstance(stage, Dead):

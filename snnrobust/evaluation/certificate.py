@@ -63,7 +63,15 @@ class Certificate:
         return float(self.certified.mean())
 
 
-def certify(net: Deployable, data: Split, k: float, *, profile: Profile | None = None, depth: int = 0) -> Certificate:
+def certify(
+    net: Deployable,
+    data: Split,
+    k: float,
+    *,
+    profile: Profile | None = None,
+    calibration: str = "none",
+    depth: int = 0,
+) -> Certificate:
     """Bounds of the logits of all devices in a box, and which samples these certify.
 
     Args:
@@ -71,6 +79,7 @@ def certify(net: Deployable, data: Split, k: float, *, profile: Profile | None =
         data: Samples, such as `task.test`.
         k: Half-width of the box in standard deviations.
         profile: The chip; None for the box |theta' - theta| <= k |theta| on weights and biases.
+        calibration: What a lab did to the chip (`Chip.deploy`); its own coordinates are in the box, too.
         depth: How often a part of the box in which a sample is not certified is halved along one of the factors that
             all neurons share (a die's, an only core's), in turn; a sample is certified if it is in all parts.
 
@@ -82,7 +91,7 @@ def certify(net: Deployable, data: Split, k: float, *, profile: Profile | None =
         raise ConfigError(f"k: {k} must be a finite number of standard deviations, 0 or more")
     if depth < 0:
         raise ConfigError(f"depth: {depth} must be 0 or more")
-    search = _Search.of(check_supported(net), profile)
+    search = _Search.of(check_supported(net), profile, calibration)
     parts = [search.over(data, slice(n, n + BATCH), k, depth) for n in range(0, len(data), BATCH)]
     sizes = np.array([len(part.certified) for part in parts])
     return Certificate(
@@ -100,6 +109,7 @@ def largest_k(
     data: Split,
     *,
     profile: Profile | None = None,
+    calibration: str = "none",
     share: float = 0.0,
     depth: int = 0,
     precision: float = 0.02,
@@ -112,6 +122,7 @@ def largest_k(
         net: See `certify`.
         data: Samples.
         profile: See `certify`.
+        calibration: See `certify`.
         share: Share of the samples, a fraction below 1.
         depth: See `certify`.
         precision: Relative width of the bracket at the end.
@@ -126,7 +137,7 @@ def largest_k(
         raise ConfigError(f"precision: {precision} must be above 0")
 
     def holds(k: float) -> bool:
-        return certify(net, data, k, profile=profile, depth=depth).share > share
+        return certify(net, data, k, profile=profile, calibration=calibration, depth=depth).share > share
 
     low, high = SMALLEST, LARGEST
     if not holds(low):
@@ -163,8 +174,9 @@ class _Search:
     common: tuple[str, ...]
 
     @classmethod
-    def of(cls, net: Network, profile: Profile | None) -> _Search:
-        placement = place(Profile.relative(1.0) if profile is None else profile, net.parameter_specs())
+    def of(cls, net: Network, profile: Profile | None, calibration: str) -> _Search:
+        chip = Profile.relative(1.0) if profile is None else profile
+        placement = place(chip, net.parameter_specs(), calibration=calibration)
         theta = {name: p.detach() for name, p in net.nominal().items()}
         return cls(net, placement, theta, common_coordinates(placement))
 

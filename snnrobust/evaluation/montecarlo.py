@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from snnrobust.errors import ConfigError, unknown
 from snnrobust.evaluation.results import ResultFile
 from snnrobust.evaluation.tolerance import Tolerance
+from snnrobust.hardware.calibration import IN_THE_LOOP, modes_of, remarks
 from snnrobust.hardware.chip import Chip
 from snnrobust.hardware.deployment import Deployment
 from snnrobust.hardware.model import Deployable
+from snnrobust.hardware.module import Module
 from snnrobust.hardware.profile import Profile
 from snnrobust.hardware.randomness import Purpose
 from snnrobust.progress import progress
@@ -56,12 +58,12 @@ def evaluate(
         raise ConfigError(unknown("metric", metric, METRICS))
     if trials < 1:
         raise ConfigError(f"trials: {trials} must be at least 1")
-    profile = deployment.profile
-    notes = {profile.name: deployment.notes}
+    condition = Condition(deployment.profile, deployment.placement.calibration)
+    notes = {condition.name: deployment.notes}
     result = Tolerance.empty(
         [label],
-        [profile.name],
-        [level_of(profile)],
+        [condition.name],
+        [level_of(condition.profile)],
         deployment.instances,
         metric=metric,
         notes=notes,
@@ -101,21 +103,13 @@ def run_block(deployment: Deployment, data: Split, block: range, *, trials: int 
     }
 
 
-def run_tuned(
-    deployment: Deployment, task: Task, data: Split, block: range, tuning: Tuning, *, trials: int = 1
-) -> dict[str, NDArray[np.float64]]:
-    """As `run_block`, of chips that were calibrated in the loop first, on the task's training and validation data."""
-    found = finetune(deployment, task, chips=block, show_progress=False, **vars(tuning))
-    return run_block(found.deployment, data, block, trials=trials)
-
-
 def block_size(net: Deployable, data: Split) -> int:
     """Chips in a block, from the memory that their input currents take; the fused engine keeps none."""
+    parameters = 4 * sum(math.prod(spec.shape) for spec in net.parameter_specs().values())
     if isinstance(net, Network) and net.runs_fused():
-        parameters = 4 * sum(math.prod(spec.shape) for spec in net.parameter_specs().values())
         return int(max(1, min(MOST_CHIPS, BLOCK_BYTES // (_COPIES * parameters))))
     widest = max((spec.shape[0] for spec in net.parameter_specs().values() if spec.shape), default=1)
-    one = 4 * data.x.shape[1] * min(BATCH, len(data)) * widest
+    one = max(4 * data.x.shape[1] * min(BATCH, len(data)) * widest, _COPIES * parameters)
     return int(max(1, BLOCK_BYTES // one))
 
 
@@ -127,11 +121,21 @@ def level_of(profile: Profile) -> float:
     return max((d.spread for d in device if d is not None), default=0.0)
 
 
-class Column(NamedTuple):
-    """One condition: a profile, by position, and how its chips are calibrated in the loop."""
+class Condition(NamedTuple):
+    """What networks are tested under: a chip, and what a lab did to it."""
 
-    profile: int
-    tuning: Tuning | None
+    profile: Profile
+    calibration: str = "none"
+
+    @property
+    def in_the_loop(self) -> bool:
+        """Whether chips are calibrated in the loop."""
+        return self.calibration == IN_THE_LOOP
+
+    @property
+    def name(self) -> str:
+        """The profile's name, with the mode of calibration where there is one."""
+        return self.profile.name if self.calibration == "none" else f"{self.profile.name} ({self.calibration})"
 
 
 class Unit(NamedTuple):
@@ -151,6 +155,7 @@ def benchmark(
     seed: int = 1,
     purpose: str = "test",
     trials: int = 1,
+    calibration: str | Sequence[str] = "none",
     tuning: Tuning | None = None,
     run: str | Path | None = None,
     overwrite: bool = False,
@@ -167,7 +172,10 @@ def benchmark(
         seed: Seed of the chips.
         purpose: "test", or "validation" for choosing models.
         trials: Passes over the data, for noise that changes from pass to pass.
-        tuning: Test each chip once more after calibration in the loop, as a condition "NAME_in_the_loop".
+        calibration: Mode of calibration (`Chip.deploy`), or several; each profile is then a condition in each of
+            them, "brainscales2" and "brainscales2 (trim)", of the same chips. "in_the_loop" calibrates chips that
+            were not calibrated before on the task's data (`finetune`), and is the only mode of relative levels.
+        tuning: How they are calibrated in the loop; `Tuning()` by default.
         run: Run file for results; each finished block is kept in its journal, and the same call goes on from there.
             None keeps nothing.
         overwrite: Replace a run file of another experiment.
@@ -179,64 +187,59 @@ def benchmark(
 
     Raises:
         ConfigError: For an argument outside its domain.
-        ProfileError: If a network may not be deployed.
+        ProfileError: If a network may not be deployed, or a profile has no numbers for a mode of calibration.
         RunFileError: If the run file holds another experiment.
     """
     profiles = [_profile(c) for c in conditions]
-    names = [profile.name for profile in profiles]
-    if not nets or not profiles:
+    modes = [calibration] if isinstance(calibration, str) else list(calibration)
+    cells = [Condition(profile, mode) for profile in profiles for mode in modes_of(profile, modes)]
+    names = [cell.name for cell in cells]
+    if not nets or not cells:
         raise ConfigError("benchmark: at least one network and one condition are needed")
     if len(set(names)) < len(names):
         raise ConfigError(f"conditions: each may be given once, not {', '.join(names)}")
     if trials < 1:
         raise ConfigError(f"trials: {trials} must be at least 1")
     data = samples_for(purpose, task)
-    if tuning is not None and purpose == "validation":
-        raise ConfigError("purpose: validation chips are tested on the data that calibration in the loop chooses by")
+    loop = _tuning(tuning, cells, purpose)
     plain = {name: net.net if isinstance(net, TrainedModel) else net for name, net in nets.items()}
-    deployments = _deploy(plain, profiles, instances=instances, seed=seed, purpose=purpose, **deploy)
-    columns = [Column(c, own) for c in range(len(profiles)) for own in dict.fromkeys((None, tuning))]
-    names = [names[c] if own is None else f"{names[c]}_in_the_loop" for c, own in columns]
+    deployments = _deploy(plain, cells, instances=instances, seed=seed, purpose=purpose, **deploy)
     result = Tolerance.empty(
         list(nets),
         names,
-        [level_of(profiles[c]) for c, _ in columns],
+        [level_of(cell.profile) for cell in cells],
         instances,
         metric=task.metric,
         notes={
-            name: _notes(task, [row[c] for row in deployments], own)
-            for name, (c, own) in zip(names, columns, strict=True)
+            cell.name: _notes(task, [row[c] for row in deployments], loop if cell.in_the_loop else None)
+            for c, cell in enumerate(cells)
         },
         population=population(task, len(data), instances, seed, purpose, trials),
         samples=len(data),
     )
     size = min(block_size(net, data) for net in plain.values())
     units = [
-        Unit(m, c, block)
-        for m, row in enumerate(deployments)
-        for c, column in enumerate(columns)
-        for block in row[column.profile].blocks(size)
+        Unit(m, c, block) for m, row in enumerate(deployments) for c, d in enumerate(row) for block in d.blocks(size)
     ]
     config = {
         "models": {name: identity(net) for name, net in plain.items()},
         "profiles": {profile.name: profile.hash for profile in profiles},
+        "conditions": names,
         "task": [task.name, task.encoding, task.split, data_hash(data)],
         "chips": {"instances": instances, "seed": seed, "purpose": purpose, "trials": trials},
         "deploy": {name: str(value) for name, value in sorted(deploy.items())},
-        **({} if tuning is None else {"in_the_loop": tuning.to_dict()}),
+        **({} if loop is None else {IN_THE_LOOP: loop.to_dict()}),
     }
     with ResultFile(None if run is None else Path(run), config, nets, profiles, result, overwrite=overwrite) as file:
         left = [unit for unit in units if not file.has(*unit)]
-        total, rest = instances * len(nets) * len(columns), sum(len(unit.block) for unit in left)
+        total, rest = instances * len(nets) * len(cells), sum(len(unit.block) for unit in left)
         with progress("chips", total, done=total - rest, show=show_progress) as shown:
             for unit in left:
-                column = columns[unit.condition]
-                deployment = deployments[unit.model][column.profile]
-                if column.tuning is None:
-                    measures = run_block(deployment, data, unit.block, trials=trials)
-                else:
-                    measures = run_tuned(deployment, task, data, unit.block, column.tuning, trials=trials)
-                file.add(*unit, measures)
+                deployment = deployments[unit.model][unit.condition]
+                if loop is not None and cells[unit.condition].in_the_loop:
+                    found = finetune(deployment, task, chips=unit.block, show_progress=False, **vars(loop))
+                    deployment = found.deployment
+                file.add(*unit, run_block(deployment, data, unit.block, trials=trials))
                 shown.advance(len(unit.block), note=f"{list(nets)[unit.model]} on {names[unit.condition]}")
     return result
 
@@ -257,15 +260,34 @@ def _profile(condition: Profile | float) -> Profile:
     return condition if isinstance(condition, Profile) else Profile.relative(condition)
 
 
-def _deploy(nets: Mapping[str, Deployable], profiles: Sequence[Profile], **deploy: Any) -> list[list[Deployment]]:  # noqa: ANN401 (keywords of Chip.deploy)
+def _deploy(nets: Mapping[str, Deployable], cells: Sequence[Condition], **deploy: Any) -> list[list[Deployment]]:  # noqa: ANN401 (keywords of Chip.deploy)
     with warnings.catch_warnings():  # the notes say the same, once a condition
         warnings.simplefilter("ignore")
-        return [[Chip(profile).deploy(net, **deploy) for profile in profiles] for net in nets.values()]
+        return [
+            [
+                Chip(cell.profile).deploy(net, calibration="none" if cell.in_the_loop else cell.calibration, **deploy)
+                for cell in cells
+            ]
+            for net in nets.values()
+        ]
+
+
+def _tuning(tuning: Tuning | None, cells: Sequence[Condition], purpose: str) -> Tuning | None:
+    """How chips are calibrated in the loop; None where none are."""
+    if not any(cell.in_the_loop for cell in cells):
+        if tuning is not None:
+            raise ConfigError(f"tuning: no chips are calibrated in the loop; calibration must name {IN_THE_LOOP}")
+        return None
+    if purpose == "validation":
+        raise ConfigError("purpose: validation chips are tested on the data that calibration in the loop chooses by")
+    return Tuning() if tuning is None else tuning
 
 
 def _notes(task: Task, deployments: Sequence[Deployment], tuning: Tuning | None) -> tuple[str, ...]:
     lines = [line for deployment in deployments for line in deployment.notes]
     if tuning is not None:
+        before = [line for d in deployments for line in remarks(d.placement)]  # that they are not calibrated
+        lines = [line for line in lines if line not in before]
         lines += [line for d in deployments for line in tuning.remarks(task, d)]
     return tuple(dict.fromkeys(lines))
 
@@ -280,7 +302,7 @@ def population(task: Task, samples: int, instances: int, seed: int, purpose: str
 
 
 def identity(net: Deployable) -> str:
-    """Hash of a network, or of a model's parameters."""
-    if isinstance(net, Network):
+    """Hash of a network or module, or of a model's parameters."""
+    if isinstance(net, Network | Module):
         return net.hash()
     return fingerprint("", net.nominal())

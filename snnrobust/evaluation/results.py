@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from snnrobust.errors import ConfigError, RunFileError
 from snnrobust.evaluation.tolerance import MEASURES, Tolerance
 from snnrobust.hardware.model import Deployable
+from snnrobust.hardware.module import Module
 from snnrobust.hardware.profile import Profile
 from snnrobust.snn.network import Network
 from snnrobust.storage import (
@@ -136,7 +137,7 @@ class ResultFile:
         models = {
             name: (net if isinstance(net, TrainedModel) else TrainedModel(name, net, {})).to_group()
             for name, net in self.nets.items()
-            if isinstance(net, Network | TrainedModel)
+            if isinstance(net, Network | Module | TrainedModel)
         }
         profiles = {
             p.name: Group({"text": Array(np.array(p.to_yaml()))}, {"hash": p.hash, "kind": p.kind})

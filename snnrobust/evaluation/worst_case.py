@@ -107,6 +107,7 @@ def worst_case(
     radii: Sequence[float],
     *,
     profile: Profile | None = None,
+    calibration: str = "none",
     losses: Sequence[str] = LOSSES,
     steps: int = 20,
     restarts: int = 5,
@@ -126,6 +127,7 @@ def worst_case(
         task: Data.
         radii: Half-widths of the boxes, in standard deviations of the profile; without one, fractions of |theta|.
         profile: The chip.
+        calibration: What a lab did to it (`Chip.deploy`).
         losses: What is attacked: "task", "kl" or both.
         steps: Ascent steps.
         restarts: Starts of each attack.
@@ -153,7 +155,7 @@ def worst_case(
     chosen = box_profile(profile)
     with warnings.catch_warnings():  # the notes say the same
         warnings.simplefilter("ignore")
-        base = Chip(chosen).deploy(net, 1, seed, "attack", only=only)
+        base = Chip(chosen).deploy(net, 1, seed, "attack", only=only, calibration=calibration)
     weights, held = class_weights(task), held_coordinates(base.placement, seed)
 
     def scores(z: Mapping[str, Tensor]) -> NDArray[np.float64]:

@@ -11,6 +11,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from snnrobust.hardware.chip import Chip as Chip
     from snnrobust.hardware.deployment import Deployment as Deployment
+    from snnrobust.hardware.known_faults import (
+        read_faults as read_faults,
+    )
+    from snnrobust.hardware.known_faults import (
+        with_faults as with_faults,
+    )
     from snnrobust.hardware.mismatch import (
         Placement as Placement,
     )
@@ -27,6 +33,7 @@ if TYPE_CHECKING:
         realise as realise,
     )
     from snnrobust.hardware.model import Model as Model
+    from snnrobust.hardware.module import Module as Module
     from snnrobust.hardware.profile import (
         Profile as Profile,
     )
@@ -44,6 +51,7 @@ _HOME = {
     "Chip": "chip",
     "Deployment": "deployment",
     "Model": "model",
+    "Module": "module",
     "Placement": "mismatch",
     "Profile": "profile",
     "check_profile": "profile",
@@ -52,7 +60,9 @@ _HOME = {
     "load_profile": "profile",
     "place": "mismatch",
     "project": "mismatch",
+    "read_faults": "known_faults",
     "realise": "mismatch",
+    "with_faults": "known_faults",
 }
 __all__ = sorted(_HOME)
 

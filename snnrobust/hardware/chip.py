@@ -11,14 +11,16 @@ import torch
 from torch import Tensor
 
 from snnrobust.errors import ConfigError, MeasurementError, ProfileError, unknown
+from snnrobust.hardware import calibration as calibration_modes
 from snnrobust.hardware import energy, events, time_scale
 from snnrobust.hardware.crossbar.periphery import sums_on_data
-from snnrobust.hardware.deployment import Deployment, layer_weights
+from snnrobust.hardware.deployment import Deployment
 from snnrobust.hardware.limits import exceeded, remarks
 from snnrobust.hardware.mismatch import ON_ZEROS, place, stored, warn_of_zeros
-from snnrobust.hardware.model import Deployable, KnowsLayers, Readable
+from snnrobust.hardware.model import Deployable, KnowsLayers, Readable, check_deployable
 from snnrobust.hardware.profile import Profile
 from snnrobust.hardware.randomness import Purpose
+from snnrobust.hardware.reading import layer_weights
 from snnrobust.snn.specs import ParameterSpec
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ class Chip:
         only: str | None = None,
         time: float | None = None,
         temperature: float | None = None,
+        calibration: str = "none",
         calibration_data: Tensor | None = None,
         parameters: Mapping[str, Tensor] | None = None,
         writes: int = 0,
@@ -52,7 +55,7 @@ class Chip:
         """Put a network on sampled chips.
 
         Args:
-            net: A `Network` or `Model`.
+            net: A `Network`, `Module` or `Model`.
             instances: Number of chips.
             seed: Seed of the draws; the same chip has the same coordinates on every profile.
             purpose: train, validation, test or attack.
@@ -61,6 +64,8 @@ class Chip:
             only: "mismatch" leaves quantisation, limits, faults, events and converters out.
             time: Time since programming in s, instead of the profile's.
             temperature: Temperature of operation in K, instead of the profile's.
+            calibration: What a lab did to each chip: "none", "core_mean", "trim", "residual" or "column_affine"
+                (`hardware.stages.calibration`), or "profile" for what the profile states.
             calibration_data: Inputs x [T, B, I] of training samples, from which the ranges of converters are set:
                 those of ADCs to the largest output of each column on them, those of DACs to the largest input.
             parameters: Parameters that each chip has of its own [instances, *nominal shape], by name, such as those of
@@ -69,7 +74,8 @@ class Chip:
 
         Raises:
             ConfigError: For an argument outside its domain.
-            ProfileError: If the network does not fit, or has roles without a model, and that is to be an error.
+            ProfileError: If the network does not fit, or has roles without a model, and that is to be an error; or if
+                the profile has no numbers for the calibration.
         """
         for name, value, allowed in (
             ("limits", limits, ("report", "enforce")),
@@ -85,10 +91,11 @@ class Chip:
         if time is not None or temperature is not None:
             return replace(self, profile=self.profile.under(time=time, temperature=temperature)).deploy(
                 net, instances, seed, purpose, limits=limits, unlisted=unlisted, only=only,
-                calibration_data=calibration_data, parameters=parameters, writes=writes,
+                calibration=calibration, calibration_data=calibration_data, parameters=parameters, writes=writes,
             )  # fmt: skip
+        check_deployable(net)
         specs = net.parameter_specs()
-        placement = place(self.profile, specs, only_mismatch=only == "mismatch")
+        placement = place(self.profile, specs, only_mismatch=only == "mismatch", calibration=calibration)
         notes = []
         excess, small = self._limits(net) if only is None else ([], [])
         if excess and limits == "enforce":
@@ -99,9 +106,13 @@ class Chip:
             raise ProfileError(f"{self.profile.name}: no model for {', '.join(silent)}, which the network has")
         if silent:
             notes.append(f"ideal, the profile has no model for: {', '.join(silent)}")
+        carried_by_none = [name for name, spec in specs.items() if spec.role == "none"]
+        if carried_by_none:
+            notes.append(f"of no role, the same on every chip: {', '.join(carried_by_none)}")
         missing = self.profile.not_simulated()
         if missing:
             notes.append(f"not simulated yet: {', '.join(missing)}")
+        notes += calibration_modes.remarks(placement)
         immortal = [] if only == "mismatch" else without_gain(self.profile, specs)
         if immortal:
             notes.append(f"no dead neurons, which need a gain, in: {', '.join(immortal)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -10,20 +11,21 @@ import torch
 from torch import Tensor
 
 from snnrobust.errors import ConfigError, ProfileError
-from snnrobust.hardware import individual, randomness
-from snnrobust.hardware.crossbar.periphery import converted, reads_of, side_by_side
+from snnrobust.hardware import individual
+from snnrobust.hardware.crossbar.periphery import converted
 from snnrobust.hardware.energy import Counts, energy
 from snnrobust.hardware.events import Draws, happens, received, simulated, spikes_only
+from snnrobust.hardware.fault_maps import faults_by_parameter
 from snnrobust.hardware.limits import foreign_inputs
 from snnrobust.hardware.mismatch import ON_ZEROS, Kept, Placement, draw, inert
 from snnrobust.hardware.model import Deployable, Readable
 from snnrobust.hardware.profile import Profile
+from snnrobust.hardware.reading import layer_reads
 from snnrobust.hardware.stages import Array
 from snnrobust.hardware.stages.base import STATIC, TEMPORAL, Kind
 from snnrobust.hardware.time_scale import step_of
 from snnrobust.snn.network import Network, Recording
 from snnrobust.snn.reads import Reads
-from snnrobust.snn.specs import WEIGHTS
 
 PARTS = 4
 """Parts of a pass over the data in which slow noise is drawn again."""
@@ -255,41 +257,32 @@ class Deployment:
         return received(x, self.profile.events, draws, step=self.step, lengths=lengths, first_sample=first_sample)
 
     def converted(self, x: Tensor) -> Tensor:
-        """Inputs as the chip's input converters give them; spikes need none."""
+        """Inputs as the chip's input converters give them and its cells see them; spikes stay as they are."""
         crossbar = self.profile.crossbar
-        if crossbar is None or crossbar.dac is None or not self.periphery:
+        if crossbar is None or not self.periphery:
             return x
-        return converted(x, crossbar.dac, self.largest_input)
+        return converted(x, crossbar, self.largest_input)
 
     def reads(self, block: Sequence[int], *, trial: int = 0, first_sample: int = 0) -> dict[str, Reads]:
         """How the arrays of each layer are read at every step, by layer; empty where nothing happens at a read."""
-        crossbar = self.profile.crossbar
-        if crossbar is None or not isinstance(self.net, Readable):
-            return {}
-        if not self.periphery:
-            crossbar = crossbar.model_copy(update={"adc": None})
-        found = {}
-        theta = self._rows(self.theta, block)
-        mine = individual.own(self.placement.specs, theta)
-        rows = range(len(theta[mine[0]])) if mine else (0,)
-        each = [layer_weights(self.net, individual.rows(self.placement.specs, theta, k)) for k in rows]
-        for layer in each[0]:
-            alike = [  # of each chip, or of all
-                reads_of(
-                    [w for role, w in weights[layer].items() if role in WEIGHTS],
-                    crossbar,
-                    time=self.profile.environment.time_since_programming or 0.0,
-                    keys=tuple(self._read_key(layer, chip, trial) for chip in block),
-                    gain=weights[layer].get("gain"),
-                    bound=self.ranges.get(layer),
-                    first_sample=first_sample,
-                )
-                for weights in each
-            ]
-            reads = side_by_side(alike)
-            if reads is not None:
-                found[layer] = reads
-        return found
+        return layer_reads(self, block, trial=trial, first_sample=first_sample)
+
+    def fault_map(self, block: Sequence[int] | None = None) -> dict[str, Tensor]:
+        """What a test finds broken: by parameter, [K, *shape] of bool, true where an element is dead or a cell stuck.
+
+        Args:
+            block: Numbers of the chips; all by default.
+
+        Raises:
+            ProfileError: If the profile says that no test finds the faults (`faults.known`).
+        """
+        if not self.profile.faults.known:
+            raise ProfileError(f"{self.profile.name}: faults.known: false; no test finds the faults of these chips")
+        chips = self._chips(block)
+        z = self.coordinates(chips, kinds=("continuous", "fixed"))
+        with torch.no_grad():
+            theta, stored = self._rows(self.theta, chips), self._rows(self.stored, chips)
+            return faults_by_parameter(self.placement, theta, z, stored=stored)
 
     def energy(self, counts: Counts) -> float | None:
         """Energy in J of a run with these counts; None where the profile lacks any term of it."""
@@ -308,8 +301,18 @@ class Deployment:
         there = self.chips
         return (range(k, min(k + size, there.stop)) for k in range(there.start, there.stop, size))
 
-    def export(self, instance: int, *, trial: int = 0) -> dict[str, Tensor]:
-        """All parameters of one chip, in nominal shapes."""
+    def export(self, instance: int, *, trial: int = 0, path: str | os.PathLike[str] | None = None) -> dict[str, Tensor]:
+        """All parameters of one chip, in nominal shapes.
+
+        Args:
+            instance: Number of the chip.
+            trial: Number of the pass over the data.
+            path: File (.h5, .hdf5, .json) that the chip is written to, with its codes and masks (`hardware.export`).
+        """
+        if path is not None:
+            from snnrobust.hardware.export import write_chip
+
+            write_chip(path, self, instance, trial=trial)
         nominal = self.net.parameter_specs()
         found = self.parameters([instance], trial=trial)
         return {name: p[0] if p.ndim > len(nominal[name].shape) else p for name, p in found.items()}
@@ -347,20 +350,8 @@ class Deployment:
                 return self.net.run(given.params, given.x, lengths, reads=given.reads)
             return self.net.run(given.params, given.x, lengths)
 
-    def _read_key(self, layer: str, chip: int, trial: int) -> int:
-        return randomness.key(self.seed, self.purpose, layer, "read", "per_read", chip, trial) % 2**64
-
     def _chips(self, block: Sequence[int] | None) -> Sequence[int]:
         chips, there = self.chips if block is None else block, self.chips
         if not len(chips) or not all(k in there for k in chips):
             raise ConfigError(f"block: {list(chips)[:3]} must be chips of {there.start} .. {there.stop - 1}")
         return chips
-
-
-def layer_weights(net: Readable, params: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """Weights and gain of each layer on the chip whose arrays may be read, by layer and role, layers in order."""
-    found: dict[str, dict[str, Tensor]] = {layer: {} for layer in net.readable_layers()}
-    for name, spec in net.parameter_specs().items():
-        if spec.layer in found and spec.on_chip and spec.role in (*WEIGHTS, "gain"):
-            found[spec.layer][spec.role] = params[name]
-    return {layer: own for layer, own in found.items() if "weight" in own}

@@ -1,13 +1,19 @@
 """One simulated chip as a file: its parameters, stored codes, and masks of what is broken or anomalous.
 
-The file needs nothing but h5py or json to read. In HDF5, groups `parameters`, `codes`, `steps` and `masks` hold one
-array a tensor, text attributes are UTF-8 bytes, truth values int8; in JSON, objects of the same names hold nested
-lists. All are in the tensor's nominal shape.
+The file needs nothing but h5py or json to read. In HDF5, groups `parameters`, `codes`, `steps`, `currents` and `masks`
+hold one array a tensor, text attributes are UTF-8 bytes, truth values int8; in JSON, objects of the same names hold
+nested lists. All are in the tensor's nominal shape, but for the currents of cores.
 
     parameters  the values of this chip, with attributes role and unit
-    codes       whole numbers that are stored, where the profile quantises
-    steps       the value of one code; code times step is the stored value, before mismatch
-    masks       NAME.dead and NAME.outlier: true where the element is
+    codes       whole numbers that are stored, where the profile quantises, before mismatch:
+                NAME                    uniform steps, or entries of a type: code times step is the stored value;
+                                        or a mask of base currents: sign(code) sum_j (bit j of |code|) current_j
+                NAME.type               which of the types of its sign a synapse uses
+                NAME.coarse, NAME.fine  range and code of a bias generator, the sign of the value that of `fine`
+                NAME.g_plus, ...        level of each device of a crossbar, from 0 at g_min
+    steps       the value of one code
+    currents    base currents of each neuron's core [N, bits], in units of the weight; those of a bias generator in A
+    masks       NAME.dead, NAME.outlier, NAME.g_plus.stuck_lrs, .stuck_hrs, .not_converged: true where the element is
 """
 
 from __future__ import annotations
@@ -15,6 +21,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +32,16 @@ from torch import Tensor
 from snnrobust.errors import ConfigError
 from snnrobust.hardware import individual
 from snnrobust.hardware.deployment import Deployment
-from snnrobust.hardware.stages import Context, Dead, Stage, Variation
+from snnrobust.hardware.fault_maps import faults_of
+from snnrobust.hardware.mismatch import first_random
+from snnrobust.hardware.stages import Context, Stage, Variation
+from snnrobust.hardware.stages.base import STATIC
+from snnrobust.snn.specs import ParameterSpec
 from snnrobust.storage import Array, Group, Scalar, write_run
 from snnrobust.storage.files import replace_file
 
 FORMAT = "snnrobust chip"
-VERSION = 1
+VERSION = 2
 _HELD = -30.0  # an outlier coordinate below every quantile
 
 
@@ -65,7 +76,6 @@ def chip_tree(deployment: Deployment, instance: int, *, trial: int = 0) -> Group
         for name, value in deployment.export(instance, trial=trial).items()
     }
     theta = individual.rows(deployment.placement.specs, deployment.theta, instance - deployment.first)
-    codes, steps = _codes(deployment, theta)
     about: dict[str, Scalar] = {
         "chip_format": FORMAT,
         "chip_version": VERSION,
@@ -79,42 +89,44 @@ def chip_tree(deployment: Deployment, instance: int, *, trial: int = 0) -> Group
     }
     groups = {
         "parameters": Group(parameters),
-        "codes": Group(_arrays(codes)),
-        "steps": Group(_arrays(steps)),
-        "masks": Group(_arrays(_masks(deployment, theta, instance, trial))),
+        **{name: Group(_arrays(group)) for name, group in _stored(deployment, theta).items()},
+        "masks": Group(_arrays(_masks(deployment, theta, instance))),
     }
     return Group(groups, about)
 
 
-def _codes(
-    deployment: Deployment, nominal: Mapping[str, Tensor]
-) -> tuple[dict[str, NDArray[np.generic]], dict[str, NDArray[np.generic]]]:
-    """Codes and steps of every tensor that a stage stores as whole numbers; these stages come first."""
-    codes: dict[str, NDArray[np.generic]] = {}
-    steps: dict[str, NDArray[np.generic]] = {}
+def _stored(deployment: Deployment, theta: Mapping[str, Tensor]) -> dict[str, dict[str, NDArray[np.generic]]]:
+    """Codes, steps and currents of every tensor that is stored with finite precision, one group each."""
+    groups: dict[str, dict[str, NDArray[np.generic]]] = {"codes": {}, "steps": {}, "currents": {}}
+    places = {"code": ("codes", ""), "step": ("steps", ""), "currents": ("currents", ""), "current": ("currents", "")}
     for name, stages in deployment.placement.stages.items():
-        store = getattr(stages[0], "codes", None)
-        if store is not None:
-            numbers, step = store(nominal[name], Context(deployment.placement.specs[name], {}))
-            codes[name] = numbers.to(torch.int32).numpy()
-            steps[name] = step.expand(numbers.shape).numpy()
-    return codes, steps
+        value, context = theta[name], _context(deployment.placement.specs, theta, name)
+        for stage in stages[: first_random(stages)]:
+            codes = getattr(stage, "codes", None)
+            for part, numbers in (codes(value, context) if codes is not None else {}).items():
+                group, suffix = places.get(part, ("codes", f".{part}"))
+                groups[group][f"{name}{suffix}"] = numbers.numpy()
+            value = stage.apply(value, {}, context)
+    return groups
 
 
-def _masks(
-    deployment: Deployment, nominal: Mapping[str, Tensor], instance: int, trial: int
-) -> dict[str, NDArray[np.generic]]:
-    z = {key: value[0] for key, value in deployment.coordinates([instance], trial).items()}
-    found: dict[str, NDArray[np.generic]] = {}
+def _context(specs: Mapping[str, ParameterSpec], theta: Mapping[str, Tensor], name: str) -> Context:
+    """Where a tensor stands, with the parameters of its layer."""
+    layer = {spec.role: theta[n] for n, spec in specs.items() if spec.layer == specs[name].layer}
+    return Context(specs[name], layer)
+
+
+def _masks(deployment: Deployment, theta: Mapping[str, Tensor], instance: int) -> dict[str, NDArray[np.generic]]:
+    specs = deployment.placement.specs
+    stored = individual.rows(specs, deployment.stored, instance - deployment.first)
+    z = {key: value[0] for key, value in deployment.coordinates([instance], kinds=STATIC).items()}
+    faults = faults_of(deployment.placement, theta, z, stored=stored)
+    found: dict[str, NDArray[np.generic]] = {name: mask.numpy() for name, mask in faults.items()}
     for name, stages in deployment.placement.stages.items():
-        theta = nominal[name]
-        context = Context(deployment.placement.specs[name], {})
+        context = Context(specs[name], {})
         for stage in stages:
-            if isinstance(stage, Dead):
-                dead = stage.apply(torch.ones_like(theta), z, context) == 0
-                found[f"{name}.dead"] = found.get(f"{name}.dead", False) | dead.numpy()
-            elif isinstance(stage, Variation) and any(c.component == "outlier" for c in stage.coordinates()):
-                found[f"{name}.outlier"] = _outliers(stage, theta, z, context).numpy()
+            if isinstance(stage, Variation) and any(c.component == "outlier" for c in stage.coordinates()):
+                found[f"{name}.outlier"] = _outliers(replace(stage, calibration=None), theta[name], z, context).numpy()
     return found
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from snnrobust.hardware.schema import Document, Limits, Parameter
+from snnrobust.hardware.schema import Document, Parameter
 from snnrobust.hardware.schema_base import Block
 from snnrobust.hardware.schema_crossbar import Crossbar
+from snnrobust.hardware.schema_digital import Limits
 
 # Everything that deployment simulates, by feature name; add a name here together with its stage.
 SIMULATED = frozenset(
@@ -30,6 +31,7 @@ SIMULATED = frozenset(
         "clip",
         "quantization.weight.uniform.tensor",
         "quantization.weight.uniform.column",
+        "quantization.weight.uniform.core",
         "quantization.weight.subset_sum.core",
         "quantization.weight.per_type.core",
         "quantization.bias.coarse_fine",
@@ -40,6 +42,7 @@ SIMULATED = frozenset(
         "faults.stuck_hrs",
         "faults.not_converged",
         "faults.clustered",
+        "faults.known",
         "events.loss",
         "events.jitter_std",
         "events.delay_std",
@@ -49,6 +52,7 @@ SIMULATED = frozenset(
         "crossbar.mapping.offset",
         "crossbar.mapping.single_device",
         "crossbar.mapping.n_pair",
+        "crossbar.levels",
         "crossbar.programming.polynomial",
         "crossbar.drift.power_law",
         "crossbar.drift.log_shift",
@@ -56,13 +60,21 @@ SIMULATED = frozenset(
         "crossbar.read_noise.pcm_1f",
         "crossbar.read_noise.constant",
         "crossbar.read_noise.log10_g",
+        "crossbar.iv.cubic",
+        "crossbar.ir_drop.polynomial",
         "crossbar.ir_drop.nodal",
         "crossbar.tile",
         "crossbar.dac",
         "crossbar.adc",
+        "crossbar.adc.per_column_gain_cv",
+        "crossbar.adc.per_column_offset",
         "crossbar.read",
         "crossbar.compensation.global",
         "crossbar.compensation.per_column",
+        "calibration.core_mean",
+        "calibration.trim",
+        "calibration.residual",
+        "calibration.column_affine",
         "environment.temperature.constant_current",
         "environment.temperature.ptat",
         "environment.age",
@@ -134,6 +146,8 @@ def _crossbar(crossbar: Crossbar) -> Iterator[Feature]:
         if block is not None and block.model not in ("none", "linear"):
             yield f"crossbar.{name}", f"crossbar.{name}.{block.model}"
     yield from _set("crossbar", crossbar, ("dac", "adc", "tile"))
+    if crossbar.adc is not None:
+        yield from _set("crossbar.adc", crossbar.adc, ("per_column_gain_cv", "per_column_offset"))
     if crossbar.read == "clocked":
         yield "crossbar.read", "crossbar.read"
     if crossbar.compensation != "none":

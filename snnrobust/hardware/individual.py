@@ -37,6 +37,15 @@ def rows(specs: Specs, values: Params, chips: Sequence[int] | slice | int) -> di
     return {name: p[chips] if p.ndim > len(specs[name].shape) else p for name, p in values.items()}
 
 
+def one_by_one(specs: Specs, theta: Params, z: Z) -> list[tuple[dict[str, Tensor], dict[str, Tensor]]]:
+    """Parameters and coordinates of each chip; of all chips at once where none has parameters of its own."""
+    mine = own(specs, theta)
+    if not mine:
+        return [(dict(theta), dict(z))]
+    count = len(theta[mine[0]])
+    return [(rows(specs, theta, k), {key: value[k] for key, value in z.items()}) for k in range(count)]
+
+
 def stored_with(specs: Specs, names: Iterable[str]) -> tuple[str, ...]:
     """Parameters whose stored values depend on these parameters."""
     pairs = [(specs[name].layer, role) for name in names for role in _STORED_WITH.get(specs[name].role, ())]
@@ -81,7 +90,7 @@ def stored(placement: Placement, theta: Params, plain: Params) -> dict[str, Tens
         return dict(plain)
     names = stored_with(placement.specs, mine)
     few = only(placement, names)
-    each = [mismatch.stored(few, rows(placement.specs, theta, k)) for k in range(len(theta[mine[0]]))]
+    each = [mismatch.stored(few, values) for values, _ in one_by_one(placement.specs, theta, {})]
     return {**plain, **{name: torch.stack([one[name] for one in each]) for name in names}}
 
 
@@ -89,18 +98,18 @@ def realise(
     placement: Placement, theta: Params, z: Z, *, stored: Params, kept: Mapping[str, Kept] | None = None
 ) -> dict[str, Tensor]:
     """`mismatch.realise`, chip by chip where chips have parameters of their own; z has an instance axis."""
-    specs, mine = placement.specs, own(placement.specs, theta)
-    if not mine:
+    specs = placement.specs
+    if not own(specs, theta):
         return mismatch.realise(placement, theta, z, stored=stored, kept=kept)
     each = [
         mismatch.realise(
             placement,
-            rows(specs, theta, k),
-            {key: value[k] for key, value in z.items()},
+            values,
+            z_of_chip,
             stored=rows(specs, stored, k),
-            kept=None if kept is None else {name: _row(specs[name], own, k) for name, own in kept.items()},
+            kept=None if kept is None else {name: _row(specs[name], held, k) for name, held in kept.items()},
         )
-        for k in range(len(theta[mine[0]]))
+        for k, (values, z_of_chip) in enumerate(one_by_one(specs, theta, z))
     ]
     shared = {name for name, p in each[0].items() if p is theta[name] or p is stored[name]}
     return {name: p if name in shared else torch.stack([one[name] for one in each]) for name, p in each[0].items()}
@@ -108,17 +117,12 @@ def realise(
 
 def keep(placement: Placement, theta: Params, z: Z, *, stored: Params) -> dict[str, Kept]:
     """`mismatch.keep`, chip by chip where chips have parameters of their own; z has an instance axis."""
-    specs, mine = placement.specs, own(placement.specs, theta)
-    if not mine:
+    specs = placement.specs
+    if not own(specs, theta):
         return mismatch.keep(placement, theta, z, stored=stored)
     each = [
-        mismatch.keep(
-            placement,
-            rows(specs, theta, k),
-            {key: value[k] for key, value in z.items()},
-            stored=rows(specs, stored, k),
-        )
-        for k in range(len(theta[mine[0]]))
+        mismatch.keep(placement, values, z_of_chip, stored=rows(specs, stored, k))
+        for k, (values, z_of_chip) in enumerate(one_by_one(specs, theta, z))
     ]
     return {
         name: Kept(

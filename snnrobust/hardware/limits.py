@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from snnrobust.hardware.layout import pack
 from snnrobust.hardware.profile import Profile
 from snnrobust.hardware.stages import Context, PerType, quantization_for
 from snnrobust.hardware.stages.cores import layer_rows
@@ -52,14 +53,14 @@ def exceeded(
 
 def remarks(profile: Profile, specs: Specs, params: Params) -> list[str]:
     """What the user has to know of a network that is stored within the limits, one line each."""
-    lines = []
+    lines, layout = [], pack(specs, profile.limits.neurons_per_core)
     for (layer, _), names in _populations(specs).items():
         if profile.limits.signed_by == "row":
             double = sum(int(_rows(params[n]).sum() - (_rows(params[n]) > 0).sum()) for n in names)
             if double:
                 lines.append(f"{_named(layer)}: {double} sources have weights of both signs and take two rows each")
         spec = specs[names[0]]
-        stage = next(iter(quantization_for(profile, spec.role)), None)
+        stage = next(iter(quantization_for(profile, spec.role, layout.core[layout.rows(spec)])), None)
         if isinstance(stage, PerType):
             siblings = {specs[n].role: params[n] for n in names}
             wanted = stage.wanted(layer_rows(params[names[0]], Context(spec, siblings)))

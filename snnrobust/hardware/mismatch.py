@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from snnrobust.hardware import randomness
+from snnrobust.hardware.calibration import mode_of
 from snnrobust.hardware.layout import Layout, pack
 from snnrobust.hardware.normals import fast_normals, normals
 from snnrobust.hardware.profile import Profile
 from snnrobust.hardware.schema import Spatial
-from snnrobust.hardware.stages import Array, Context, Coordinate, Site, Stage, Z, stages_for
+from snnrobust.hardware.stages import Array, Context, Coordinate, Site, Stage, Z, generator_for, stages_for
 from snnrobust.hardware.stages.base import STATIC, TEMPORAL, Kind
+from snnrobust.hardware.stages.calibration import calibrate
 from snnrobust.hardware.stages.correlation import correlate
 from snnrobust.hardware.stages.fields import basis
 from snnrobust.snn.specs import ParameterSpec
@@ -42,6 +44,7 @@ class Placement:
         stages: Stages of each parameter that has any, in order.
         coordinates: Every coordinate that the stages read, by key.
         layout: Where the neurons lie on the chip.
+        calibration: The mode of calibration that the stages have.
     """
 
     profile: Profile
@@ -49,6 +52,7 @@ class Placement:
     stages: Mapping[str, tuple[Stage, ...]]
     coordinates: Mapping[str, Coordinate]
     layout: Layout
+    calibration: str = "none"
 
     def unlisted(self) -> tuple[str, ...]:
         """Roles of the network on which the profile has no say; they stay ideal."""
@@ -59,28 +63,44 @@ class Placement:
         return tuple(sorted(r for r in roles if r != "none" and self.profile.parameters.get(r) is None))
 
 
-def place(profile: Profile, specs: Mapping[str, ParameterSpec], *, only_mismatch: bool = False) -> Placement:
+def place(
+    profile: Profile, specs: Mapping[str, ParameterSpec], *, only_mismatch: bool = False, calibration: str = "none"
+) -> Placement:
     """The placement of a network's parameters on a profile.
 
     Args:
         profile: The chip.
         specs: Role, shape and layer of each parameter.
         only_mismatch: Leave quantisation and faults out.
+        calibration: What a lab did to the chip: one of `calibration.MODES`.
+
+    Raises:
+        ConfigError: If the mode is unknown.
+        ProfileError: If the profile has no numbers for the mode.
     """
+    mode = mode_of(profile, calibration)
     with_gain = {spec.layer for spec in specs.values() if spec.role == "gain"}
     layout = pack(specs, profile.limits.neurons_per_core)
     sites = _sites(profile, specs, layout)
     stages = {
         name: stages_for(
-            profile, name, specs[name], site, has_gain=specs[name].layer in with_gain, only_mismatch=only_mismatch
+            profile,
+            name,
+            specs[name],
+            site,
+            has_gain=specs[name].layer in with_gain,
+            only_mismatch=only_mismatch,
+            column_affine=mode == "column_affine",
         )
         for name, site in sites.items()
     }
     stages = {name: found for name, found in stages.items() if found}
     if profile.correlation is not None:
         stages = correlate(profile.correlation, specs, stages)
+    if mode in ("core_mean", "trim", "residual"):
+        stages = calibrate(profile.calibration, mode, generator_for(profile), stages)
     coordinates = {c.key: c for found in stages.values() for stage in found for c in stage.coordinates()}
-    return Placement(profile, specs, stages, coordinates, layout)
+    return Placement(profile, specs, stages, coordinates, layout, mode)
 
 
 def _sites(profile: Profile, specs: Mapping[str, ParameterSpec], layout: Layout) -> dict[str, Site]:
@@ -183,11 +203,15 @@ def keep(
 
     Arrays into which something is written that changes from trial to trial are left out.
     """
-    before = realise(placement, theta, z, stored=stored, until=_before_array)
+    before = realise(placement, theta, z, stored=stored, until=before_array)
     found = {}
     for name, stages in placement.stages.items():
-        array, earlier = _array(stages), stages[: _before_array(stages)]
-        if array is not None and not any(c.kind in TEMPORAL for stage in earlier for c in stage.coordinates()):
+        array, earlier = _array(stages), stages[: before_array(stages)]
+        if (
+            array is not None
+            and array.coordinates()
+            and not any(c.kind in TEMPORAL for stage in earlier for c in stage.coordinates())
+        ):
             found[name] = Kept(before[name], array.written(before[name], z))
     return found
 
@@ -196,7 +220,7 @@ def _array(stages: tuple[Stage, ...]) -> Array | None:
     return next((stage for stage in stages if isinstance(stage, Array)), None)
 
 
-def _before_array(stages: tuple[Stage, ...]) -> int:
+def before_array(stages: tuple[Stage, ...]) -> int:
     """How many stages come before the array; all of them where there is none."""
     return next((n for n, stage in enumerate(stages) if isinstance(stage, Array)), len(stages))
 
@@ -236,7 +260,7 @@ def realise(
         value = theta[name] if stored is None else stored[name]
         array = _array(stages)
         if kept is not None and name in kept and array is not None:
-            done, value = _before_array(stages) + 1, array.read(*kept[name], z)
+            done, value = before_array(stages) + 1, array.read(*kept[name], z)
         for stage in stages[done : until(stages)]:
             value = stage.apply(value, z, context)
         result[name] = value

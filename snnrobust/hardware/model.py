@@ -1,4 +1,4 @@
-"""What can be put on a chip: a `Network`, or a user's own trained model."""
+"""What can be put on a chip: a `Network`, a user's own module, or any function of parameters."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from snnrobust.errors import ConfigError, ShapeError, unknown
 from snnrobust.snn.reads import Reads
@@ -17,7 +17,7 @@ REFERENCE_ROLES = ("v_th", "v_leak", "v_reset", "gain")
 
 
 class Deployable(Protocol):
-    """What can be put on a chip: a `Network`, or a `Model` around any function of parameters."""
+    """What can be put on a chip: a `Network`, a `Module`, or a `Model` around any function of parameters."""
 
     def nominal(self) -> dict[str, Tensor]:
         """The trained parameters by name."""
@@ -97,15 +97,7 @@ class Model:
     ) -> None:
         if not isinstance(params, Mapping) or not all(isinstance(p, Tensor) for p in params.values()):
             raise ConfigError("params: must be tensors by name, such as dict(net.named_parameters())")
-        for name, role in roles.items():
-            if name not in params:
-                raise ConfigError(unknown("roles", name, params))
-            if role not in ROLES:
-                raise ConfigError(unknown(f"roles[{name}]", role, ROLES))
-        measures = [(name.rpartition(".")[0], r) for name, r in roles.items() if r in REFERENCE_ROLES]
-        for layer, role in measures:
-            if measures.count((layer, role)) > 1:
-                raise ConfigError(f"roles: layer {layer!r} has two {role}; name parameters layer.parameter")
+        check_roles(roles, params)
         self._fn = fn
         self._params = {name: p.detach().clone().requires_grad_(p.requires_grad) for name, p in params.items()}
         self._specs = {
@@ -132,22 +124,66 @@ class Model:
         Raises:
             ShapeError: If fn gives anything but logits [B, O].
         """
-        counts = {p.shape[0] for name, p in params.items() if p.ndim > len(self._specs[name].shape)}
-        counts |= {len(x)} if x.ndim == 4 else set()
-        if not counts:
-            return self._logits(dict(params), x)
-        if len(counts) > 1:
-            raise ShapeError(f"instances: parameters and inputs disagree on their number: {sorted(counts)}")
-        rows = []
-        for k in range(counts.pop()):
-            one = {name: p[k] if p.ndim > len(self._specs[name].shape) else p for name, p in params.items()}
-            rows.append(self._logits(one, x[k] if x.ndim == 4 else x))
-        return torch.stack(rows)
+        return one_by_one(lambda own, inputs: logits_of("fn", self._fn(own, inputs), inputs), self._specs, params, x)
 
-    def _logits(self, params: dict[str, Tensor], x: Tensor) -> Tensor:
-        logits: object = self._fn(params, x)
-        if not isinstance(logits, Tensor):
-            raise ShapeError(f"fn: gave a {type(logits).__name__}, must be a tensor of logits [B, O]")
-        if logits.ndim != 2 or len(logits) != x.shape[1]:
-            raise ShapeError(f"fn: gave shape {tuple(logits.shape)}, must be logits [B, O] with B = {x.shape[1]}")
-        return logits
+
+def check_deployable(net: object) -> None:
+    """Raise ConfigError for what cannot be trained or deployed; a torch.nn.Module has to be wrapped first."""
+    if not callable(getattr(net, "parameter_specs", None)):
+        kind = type(net).__name__
+        hint = f"give it as Module({kind}(...))" if isinstance(net, nn.Module) else "must be a Network, Module or Model"
+        raise ConfigError(f"net: {kind}: {hint}")
+
+
+def check_roles(roles: Mapping[str, str], params: Mapping[str, Tensor]) -> None:
+    """Raise ConfigError unless roles are those of parameters, and none that measures others is twice in a layer."""
+    for name, role in roles.items():
+        if name not in params:
+            raise ConfigError(unknown("roles", name, params))
+        if role not in ROLES:
+            raise ConfigError(unknown(f"roles[{name}]", role, ROLES))
+    measures = [(name.rpartition(".")[0], r) for name, r in roles.items() if r in REFERENCE_ROLES]
+    for layer, role in measures:
+        if measures.count((layer, role)) > 1:
+            raise ConfigError(f"roles: layer {layer!r} has two {role}; name parameters layer.parameter")
+
+
+def with_axis(
+    params: Mapping[str, Tensor], specs: Mapping[str, ParameterSpec], x: Tensor
+) -> tuple[set[str], int | None]:
+    """Names of the parameters with an instance axis, and the number K of instances; None where there is no such axis.
+
+    Raises:
+        ShapeError: If parameters and inputs disagree on K.
+    """
+    names = {name for name, p in params.items() if p.ndim > len(specs[name].shape)}
+    counts = {params[name].shape[0] for name in names} | ({len(x)} if x.ndim == 4 else set())
+    if len(counts) > 1:
+        raise ShapeError(f"instances: parameters and inputs disagree on their number: {sorted(counts)}")
+    return names, counts.pop() if counts else None
+
+
+def one_by_one(
+    call: Callable[[dict[str, Tensor], Tensor], Tensor],
+    specs: Mapping[str, ParameterSpec],
+    params: Mapping[str, Tensor],
+    x: Tensor,
+) -> Tensor:
+    """call(params, x) for each instance, stacked [K, ...]; one call where nothing has an instance axis."""
+    names, count = with_axis(params, specs, x)
+    if count is None:
+        return call(dict(params), x)
+    rows = []
+    for k in range(count):
+        own = {name: p[k] if name in names else p for name, p in params.items()}
+        rows.append(call(own, x[k] if x.ndim == 4 else x))
+    return torch.stack(rows)
+
+
+def logits_of(who: str, found: object, x: Tensor) -> Tensor:
+    """What a model gave for x [T, B, I], if it is logits [B, O]; raises ShapeError else."""
+    if not isinstance(found, Tensor):
+        raise ShapeError(f"{who}: gave a {type(found).__name__}, must be a tensor of logits [B, O]")
+    if found.ndim != 2 or len(found) != x.shape[1]:
+        raise ShapeError(f"{who}: gave shape {tuple(found.shape)}, must be logits [B, O] with B = {x.shape[1]}")
+    return found

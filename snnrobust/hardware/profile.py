@@ -23,7 +23,8 @@ from snnrobust.hardware import evidence, features, rules
 from snnrobust.hardware.check import parse
 from snnrobust.hardware.comparison import leaves
 from snnrobust.hardware.evidence import EvidenceSummary, Number
-from snnrobust.hardware.schema import Component, Components, Document, Parameter, Parameters, Role
+from snnrobust.hardware.schema import Component, Components, Document, Parameter, Parameters
+from snnrobust.hardware.schema_base import Role
 from snnrobust.hardware.yaml_lines import FLOAT, MAX_BYTES, read, short, show
 
 # Fields that explain a profile and change nothing in the simulation.

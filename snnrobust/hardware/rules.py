@@ -13,10 +13,10 @@ from typing import get_args
 import numpy as np
 
 from snnrobust.errors import unknown
+from snnrobust.hardware import rules_crossbar
 from snnrobust.hardware.evidence import numbers
 from snnrobust.hardware.schema import CORRELATED, Document, Parameter
 from snnrobust.hardware.schema_base import Block, Evidence, Frozen
-from snnrobust.hardware.schema_crossbar import Crossbar, Curve
 from snnrobust.hardware.yaml_lines import Path, show
 
 Problem = tuple[Path, str]
@@ -86,7 +86,7 @@ def problems(document: Document) -> Iterator[Problem]:
     yield from _quantization(document)
     yield from _faults(document)
     if document.crossbar is not None:
-        yield from _crossbar(document.crossbar, document.environment.time_since_programming)
+        yield from rules_crossbar.problems(document.crossbar, document.environment.time_since_programming)
     yield from _environment(document)
     yield from _evidence(document)
     yield from _sources(document)
@@ -194,7 +194,9 @@ def _components(path: Path, parameter: Parameter) -> Iterator[Problem]:
             yield here, f"needs `{fits}`"
     if parameter.center == "mean" and parameter.distribution != "lognormal":
         yield path, "`center` mean is for lognormal only; other distributions have the nominal value at their centre"
-    spatial = parameter.components.spatial
+    temporal, spatial = parameter.components.temporal, parameter.components.spatial
+    if temporal is not None and temporal.redraw == "trial" and temporal.correlation_time is not None:
+        yield (*path, "components", "temporal", "correlation_time"), "has no effect with redraw trial"
     if spatial is not None and (spatial.kernel == "plane") != (spatial.correlation_length is None):
         verb = "has no" if spatial.kernel == "plane" else "needs a"
         yield (*path, "components", "spatial"), f"kernel {spatial.kernel} {verb} `correlation_length`"
@@ -271,6 +273,8 @@ def _quantization(document: Document) -> Iterator[Problem]:
     path: Path = ("quantization", "weight")
     if weight.scheme == "subset_sum" and (weight.bits or 0) > 8:
         yield (*path, "bits"), f"{weight.bits} base currents; subset_sum allows 1 to 8"
+    if weight.scheme in ("subset_sum", "per_type") and weight.per != "core":
+        yield (*path, "per"), f"{weight.per}; the currents of {weight.scheme} are a core's: allowed: core"
     if weight.scheme == "per_type" and (weight.n_types or 0) % 2:
         yield (*path, "n_types"), f"{weight.n_types} must be even: half excitatory, half inhibitory"
     if weight.scheme == "per_type" and document.limits.fan_in is None:
@@ -288,45 +292,6 @@ def _faults(document: Document) -> Iterator[Problem]:
     total = sum(getattr(faults, name) for name in cell)
     if total > 1:
         yield ("faults",), f"{' + '.join(cell)} = {total:g}; the probabilities of one cell sum to at most 1"
-
-
-def _crossbar(crossbar: Crossbar, time: float | None) -> Iterator[Problem]:
-    if crossbar.g_min >= crossbar.g_max:
-        yield ("crossbar", "g_min"), f"{crossbar.g_min:g} must be below g_max ({crossbar.g_max:g})"
-    read = crossbar.read_noise
-    if read is not None and read.model == "pcm_1f":
-        given = sum(getattr(read, name) is not None for name in ("coefficient", "exponent", "q_max"))
-        if given != (3 if read.q is None else 0):
-            yield ("crossbar", "read_noise"), "pcm_1f needs either `q`, or `coefficient`, `exponent` and `q_max`"
-    if read is not None and read.q is not None:
-        yield from _curve(("crossbar", "read_noise", "q"), read.q)
-    if crossbar.drift is None:
-        return
-    for name in ("nu_mean", "nu_std"):
-        curve = getattr(crossbar.drift, name)
-        if curve is not None:
-            yield from _curve(("crossbar", "drift", name), curve)
-    if crossbar.drift.model == "table" and crossbar.drift.table is not None and time is not None:
-        times = sorted(point.time for point in crossbar.drift.table)
-        inside = times[0] <= time <= times[-1] if crossbar.drift.interpolate else time in times
-        if not inside:
-            known = ", ".join(f"{t:g}" for t in times)
-            between = " and all between" if crossbar.drift.interpolate else ""
-            yield (
-                ("environment", "time_since_programming"),
-                f"{time:g} is outside crossbar.drift.table; allowed: {known}{between}",
-            )
-
-
-def _curve(path: Path, curve: Curve) -> Iterator[Problem]:
-    forms = ({"a_ln", "b", "min", "max"}, {"poly"}, {"split", "low", "high"})
-    given = {name for name in Curve.model_fields if getattr(curve, name) is not None}
-    if given not in forms:
-        yield path, "needs either `a_ln`, `b`, `min`, `max`, or `poly`, or `split`, `low`, `high`"
-    for name in ("low", "high"):
-        part = getattr(curve, name)
-        if part is not None:
-            yield from _curve((*path, name), part)
 
 
 def _environment(document: Document) -> Iterator[Problem]:

@@ -1,8 +1,9 @@
 """Profile schema, version 1.0: what a YAML file that describes a chip may say.
 
-The models (crossbars: schema_crossbar.py; temperature and age: schema_environment.py; energy and speed:
-schema_operation.py) hold structure, types and the domain of single fields; rules.py holds the rules that relate fields
-to each other (units that fit a role, evidence for every number, ...).
+The models (crossbars: schema_crossbar.py; stored values, limits, faults and events: schema_digital.py; calibration:
+schema_calibration.py; temperature and age: schema_environment.py; energy and speed: schema_operation.py) hold
+structure, types and the domain of single fields; rules.py holds the rules that relate fields to each other (units that
+fit a role, evidence for numbers, ...).
 All models are frozen and strict: unknown keys, non-finite numbers and numbers written as text are errors.
 
 Spreads are fractions (0.2 is 20 %, never 20), times are in s, conductances in microsiemens, temperatures
@@ -17,34 +18,21 @@ from pydantic import Field
 
 from snnrobust.errors import ConfigError, unknown
 from snnrobust.hardware.schema_base import (
-    Bits,
     Block,
-    Count,
     Frozen,
     NonNegative,
     Numbers,
     Positive,
     Probability,
+    Role,
     Text,
 )
+from snnrobust.hardware.schema_calibration import Calibration
 from snnrobust.hardware.schema_crossbar import Crossbar
+from snnrobust.hardware.schema_digital import Events, Faults, Limits, Quantization
 from snnrobust.hardware.schema_environment import Environment
 from snnrobust.hardware.schema_operation import Energy, Pelgrom, TimeScale
 
-Role = Literal[
-    "weight",
-    "recurrent_weight",
-    "bias",
-    "gain",
-    "tau_mem",
-    "tau_syn",
-    "v_th",
-    "v_leak",
-    "v_reset",
-    "refractory",
-    "tau_adapt",
-    "adaptation",
-]
 Distribution = Literal["none", "normal", "lognormal", "truncated_normal", "uniform"]
 Granularity = Literal["per_synapse", "per_neuron_type", "per_neuron", "per_column", "per_core", "per_die"]
 
@@ -242,145 +230,7 @@ class Correlation(Block):
     matrix: Annotated[tuple[Numbers, ...], Field(strict=False, min_length=2)]
 
 
-# --- digital part: quantisation, limits, faults, events -----------------------------------------------
-
-
-class WeightQuantization(Block):
-    """How weights are stored.
-
-    Attributes:
-        scheme: `uniform`: round(w/D) D, `bits` over the range; `subset_sum`: sums of any of `bits` base currents;
-            `per_type`: whole numbers of entries of one of `n_types` types, at most `limits.fan_in` a neuron.
-        bits: Word length (uniform), number of base currents (subset_sum).
-        signed: Uniform: whether the word holds both signs. Integers -63 .. 63 are 7 bits signed, or, where the sign is
-            that of the row, 6 bits unsigned: the same levels. Else the sign is the synapse's type.
-        per: What shares one scale, or one set of currents.
-        n_types: Number of synapse types, half of them excitatory (per_type).
-    """
-
-    scheme: Literal["none", "uniform", "subset_sum", "per_type"] = "none"
-    bits: Bits | None = None
-    signed: bool = True
-    per: Literal["tensor", "column", "core"] = "tensor"
-    n_types: Count | None = None
-
-
-class BiasQuantization(Block):
-    """Bias generator: `coarse` ranges a factor `ratio` apart up to `i_max` A, `fine_bits` within each.
-
-    Attributes:
-        nonmonotonic: Seven fine steps of each range fall.
-        i_reference: Current in A of a typical value (the median of a layer's parameter, the largest of a core's weight
-            currents); by default the geometric middle of the full scales, i_max / ratio^((coarse - 1) / 2).
-    """
-
-    scheme: Literal["none", "coarse_fine"] = "none"
-    coarse: Count | None = None
-    fine_bits: Bits | None = None
-    ratio: Positive | None = None
-    i_max: Positive | None = None
-    nonmonotonic: bool = False
-    i_reference: Positive | None = None
-
-
-class Quantization(Frozen):
-    """Finite precision of stored values."""
-
-    weight: WeightQuantization = WeightQuantization()
-    bias: BiasQuantization = BiasQuantization()
-
-
-class Limits(Block):
-    """What fits on the chip, and what it can do; None is no limit.
-
-    Attributes:
-        fan_in: Synapses of a neuron that are not zero, over all its sources; rows, where a row has the sign.
-        fan_out: Synapses of a source that are not zero.
-        neurons: Neurons of the chip.
-        neurons_per_core: Neurons of a core; a layer may be split over cores.
-        signed_by: What has the sign: the `type` of a synapse, the `row` of one source (a source with weights of both
-            signs takes two rows), or the two sides of a `pair`.
-        inputs: What the chip's inputs may be.
-        resets: Resets after a spike.
-        neuron_kinds: Kinds of layers, readouts included: lif, alif, li, rate, ...
-        roles: Parameters that the chip has.
-    """
-
-    fan_in: Count | None = None
-    fan_out: Count | None = None
-    neurons: Count | None = None
-    neurons_per_core: Count | None = None
-    signed_by: Literal["type", "row", "pair"] | None = None
-    inputs: Annotated[tuple[Literal["spikes", "currents"], ...], Field(strict=False, min_length=1)] | None = None
-    resets: Annotated[tuple[Literal["hard", "soft"], ...], Field(strict=False, min_length=1)] | None = None
-    neuron_kinds: Annotated[tuple[Text, ...], Field(strict=False, min_length=1)] | None = None
-    roles: Annotated[tuple[Role, ...], Field(strict=False, min_length=1)] | None = None
-
-
-class Faults(Block):
-    """Probabilities of broken elements, independent unless `clustered`.
-
-    Attributes:
-        dead_neuron: A neuron never spikes.
-        dead_synapse: A synapse contributes nothing.
-        stuck_lrs: A cell is stuck at its low resistance (high conductance).
-        stuck_hrs: A cell is stuck at its high resistance (low conductance).
-        not_converged: A cell's programming did not reach its target.
-        clustered: Faults come in clusters.
-        known: A test finds the faults, so that training may use their map.
-    """
-
-    dead_neuron: Probability = 0.0
-    dead_synapse: Probability = 0.0
-    stuck_lrs: Probability = 0.0
-    stuck_hrs: Probability = 0.0
-    not_converged: Probability = 0.0
-    clustered: bool = False
-    known: bool = False
-
-
-class Events(Block):
-    """What happens to spikes in the digital fabric: loss probability, jitter and delay spread in s, noise in Hz."""
-
-    loss: Probability = 0.0
-    jitter_std: NonNegative = 0.0
-    delay_std: NonNegative = 0.0
-    background_rate: NonNegative = 0.0
-
-
-# --- calibration, the whole --------------------------------------------------------------
-
-
-class Residual(Block):
-    """Standard deviation after calibration over that before, by role."""
-
-    weight: NonNegative | None = None
-    recurrent_weight: NonNegative | None = None
-    bias: NonNegative | None = None
-    gain: NonNegative | None = None
-    tau_mem: NonNegative | None = None
-    tau_syn: NonNegative | None = None
-    v_th: NonNegative | None = None
-    v_leak: NonNegative | None = None
-    v_reset: NonNegative | None = None
-    refractory: NonNegative | None = None
-    tau_adapt: NonNegative | None = None
-    adaptation: NonNegative | None = None
-
-
-class Trim(Block):
-    """Trim with 2^bits steps over +-range_sigma standard deviations of a parameter."""
-
-    bits: Bits
-    range_sigma: Positive
-
-
-class Calibration(Block):
-    """What a lab removes of the spread: nothing, the core's mean, a trim's range, or down to a ratio."""
-
-    mode: Literal["none", "core_mean", "trim", "residual"] = "none"
-    residual: Residual | None = None
-    trim: Trim | None = None
+# --- the whole --------------------------------------------------------------------------------------
 
 
 class Document(Block):

@@ -8,6 +8,21 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Evidence = Literal["measured", "measured_secondary", "simulator", "derived", "assumption"]
 
+Role = Literal[
+    "weight",
+    "recurrent_weight",
+    "bias",
+    "gain",
+    "tau_mem",
+    "tau_syn",
+    "v_th",
+    "v_leak",
+    "v_reset",
+    "refractory",
+    "tau_adapt",
+    "adaptation",
+]
+
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
 Positive = Annotated[float, Field(gt=0.0)]

@@ -131,15 +131,24 @@ class ReadNoise(Block):
 
 
 class CurrentVoltage(Block):
-    """Cell characteristic: I = g V (1 + a2 V + a3 V^2), or linear."""
+    """Cell characteristic: I = g V (1 + a2 V + a3 V^2), or linear.
+
+    Conductances of the profile are those at the read voltage `v_read` in V (else that of `ir_drop`), which a spike has
+    and the largest analog input. a2 is in 1/V, a3 in 1/V^2.
+    """
 
     model: Literal["linear", "cubic"]
     a2: float | None = None
     a3: float | None = None
+    v_read: Positive | None = None
 
 
 class IRDrop(Block):
-    """Voltage lost in the wires: r_wire in ohm a cell, read voltage v_read in V."""
+    """Voltage lost in the wires: r_wire in ohm a cell, read voltage v_read in V.
+
+    nodal: effective conductances of linear cells, exact for word and bit lines; polynomial: aihwkit's, of the currents
+    of each step, for bit lines alone.
+    """
 
     model: Literal["none", "polynomial", "nodal"]
     r_wire: NonNegative | None = None
@@ -154,7 +163,12 @@ class DAC(Block):
 
 
 class ADC(Block):
-    """Output converter: `bits` over [-bound, bound], noise as a fraction of the unit output."""
+    """Output converter: `bits` over [-bound, bound], noise as a fraction of the unit output.
+
+    Each column of a layer has a converter of its own, before whose steps the output is y (1 + per_column_gain_cv z)
+    + per_column_offset z' of the unit output, z and z' standard normal and the chip's own. The unit output is that of
+    one cell at g_max for an input of 1.
+    """
 
     bits: Bits
     bound: Positive | None = None
@@ -170,7 +184,7 @@ class Crossbar(Block):
         technology: Name of the device technology, e.g. pcm, rram, sonos.
         g_min: Smallest conductance used, microsiemens.
         g_max: Largest conductance used, microsiemens.
-        levels: Number of programmable levels; None is continuous.
+        levels: Number of programmable levels, evenly spaced from g_min to g_max; None is continuous.
         tile: Rows and columns of one array.
         compensation: Drift compensation.
         read: A tile is read where a spike arrives (`event`), or at every step (`clocked`).
@@ -191,3 +205,9 @@ class Crossbar(Block):
     tile: Annotated[tuple[Count, Count], Field(strict=False)] | None = None
     compensation: Literal["none", "global", "per_column"] = "none"
     read: Literal["event", "clocked"] = "event"
+
+    @property
+    def read_voltage(self) -> float | None:
+        """Read voltage in V, None where it is not stated."""
+        stated = [part.v_read for part in (self.iv, self.ir_drop) if part is not None and part.v_read is not None]
+        return stated[0] if stated else None

@@ -93,7 +93,8 @@ def render(result: Tolerance, stored: Group, *, specification: float = 0.9, sour
         colours={name: figures.colour_of(m) for m, name in enumerate(result.models)},
         verdict=_verdict(result, specification),
         conditions=_by_condition(result.summary(specification)),
-        hashes={p.name: p.hash for p in profiles},
+        hashes={p.name: p.hash for p in profiles}
+        | {c: p.hash for c in result.conditions for p in profiles if c.startswith(f"{p.name} (")},
         has_level_zero=0.0 in result.levels,
         run_chips=int((~np.isnan(result.accuracy)).sum()),
         figures=list(_figures(result, models, specification)),
@@ -292,17 +293,8 @@ def _training(models: list[TrainedModel]) -> list[Row]:
 
 
 def _made(model: TrainedModel) -> dict[str, str]:
-    structure = model.net.to_dict()
-    layers = [*structure["layers"], structure["readout"]]
     size = sum(p.numel() for p in model.net.nominal().values())
-    made = {
-        "network": "; ".join(
-            f"{layer['kind']} {layer['inputs']} → {layer['neurons']}{' recurrent' if layer.get('recurrent') else ''}"
-            for layer in layers
-        ),
-        "parameters": f"{size:,}",
-        "step": f"{1e3 * layers[0]['dynamics']['dt']:g} ms",
-    }
+    made = {**_structure(model.net.to_dict()), "parameters": f"{size:,}"}
     config = model.config if isinstance(model.config, Mapping) else {}
     if not config:
         return {**made, "training": "not recorded"}
@@ -313,6 +305,17 @@ def _made(model: TrainedModel) -> dict[str, str]:
     if seconds := sum(s for s in model.history.get("seconds", []) if math.isfinite(s)):
         made["training time"] = f"{seconds:.0f} s"
     return made
+
+
+def _structure(structure: Mapping[str, Any]) -> dict[str, str]:
+    if "module" in structure:
+        return {"network": f"module {structure['module']}"}
+    layers = [*structure["layers"], structure["readout"]]
+    kinds = (
+        f"{layer['kind']} {layer['inputs']} → {layer['neurons']}{' recurrent' if layer.get('recurrent') else ''}"
+        for layer in layers
+    )
+    return {"network": "; ".join(kinds), "step": f"{1e3 * layers[0]['dynamics']['dt']:g} ms"}
 
 
 def _provenance(stored: Group, config: Mapping[str, Any]) -> dict[str, str]:

@@ -64,6 +64,10 @@ def tolerance_table(result: Tolerance, specification: float) -> Table:
 
 
 def notes(result: Tolerance) -> list[str]:
-    """What has to be said beside the table, one line each."""
-    lines = [f"{name}: {line}" for name, found in result.notes.items() for line in found]
+    """What has to be said beside the table, one line each, with the conditions that it is about."""
+    about: dict[str, list[str]] = {}
+    for name, found in result.notes.items():
+        for line in found:
+            about.setdefault(line, []).append(name)
+    lines = [f"{', '.join(names)}: {line}" for line, names in about.items()]
     return [*lines, result.population] if result.population else lines

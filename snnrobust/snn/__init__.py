@@ -3,6 +3,7 @@
 from snnrobust.snn.layers import ALIF, LIF, NEURONS, Layer, SpikingLayer
 from snnrobust.snn.network import Network, Recording
 from snnrobust.snn.neurons import Dynamics, State
+from snnrobust.snn.presets import PaperCNN, paper_lsnn
 from snnrobust.snn.readouts import LI, READOUTS, MeanRate
 from snnrobust.snn.reads import Reads
 from snnrobust.snn.specs import ROLES, ParameterSpec, spec_of
@@ -19,11 +20,13 @@ __all__ = [
     "Layer",
     "MeanRate",
     "Network",
+    "PaperCNN",
     "ParameterSpec",
     "Reads",
     "Recording",
     "SpikingLayer",
     "State",
     "Surrogate",
+    "paper_lsnn",
     "spec_of",
 ]

@@ -52,7 +52,8 @@ class Layer(nn.Module):
         inputs: Number of inputs I.
         neurons: Number of neurons N.
         values: Nominal value of each per-neuron parameter by role, a number or [N].
-        recurrent: Adds recurrent_weight [N, N] (to, from); self-connections are allowed.
+        recurrent: Adds recurrent_weight [N, N] (to, from).
+        self_connections: False leaves the connection of each neuron to itself out.
         on_chip: False for a layer that is computed off the chip.
         fan_in: Connections that each neuron keeps of all its sources (inputs and, if recurrent, neurons), chosen by
             the seed; None keeps all. The weights of the others start at 0, reach no current and get no gradient.
@@ -69,6 +70,7 @@ class Layer(nn.Module):
         values: Mapping[str, float | Tensor],
         *,
         recurrent: bool = False,
+        self_connections: bool = True,
         on_chip: bool = True,
         fan_in: int | None = None,
         seed: int = 0,
@@ -78,7 +80,7 @@ class Layer(nn.Module):
             if count is not None and count < 1:
                 raise ConfigError(f"{name}: {count} must be at least 1")
         self.inputs, self.neurons, self.on_chip = inputs, neurons, on_chip
-        self.fan_in, self.seed = fan_in, seed
+        self.fan_in, self.seed, self.self_connections = fan_in, seed, self_connections or not recurrent
         generator = torch.Generator().manual_seed(seed)
         self.weight = nn.Parameter(torch.randn(neurons, inputs, generator=generator) * inputs**-0.5)
         if recurrent:
@@ -86,12 +88,16 @@ class Layer(nn.Module):
             self.recurrent_weight = nn.Parameter(start)
         sources = inputs + neurons * recurrent
         chosen = None if fan_in is None or fan_in >= sources else connections(neurons, sources, fan_in, seed)
+        growth = 1.0 if chosen is None or fan_in is None else (sources / fan_in) ** 0.5
+        if not self.self_connections:
+            others = torch.cat([torch.ones(neurons, inputs), 1 - torch.eye(neurons)], dim=1).bool()
+            chosen = others if chosen is None else chosen & others
         # Structure, not state: it follows from the arguments and is rebuilt from them, never stored.
         self.register_buffer("connected", chosen, persistent=False)
-        if chosen is not None and fan_in is not None:
+        if chosen is not None:
             with torch.no_grad():
                 for name, p in self.named_parameters():  # the weights; fewer of them carry the same variance
-                    p.mul_(self.effective({name: (sources / fan_in) ** 0.5 * torch.ones_like(p)}, name))
+                    p.mul_(self.effective({name: growth * torch.ones_like(p)}, name))
         self.bias = nn.Parameter(torch.zeros(neurons))
         for name, value in values.items():
             tensor = torch.as_tensor(value, dtype=self.weight.dtype)
@@ -183,10 +189,9 @@ class SpikingLayer(Layer):
         *,
         dynamics: Dynamics,
         recurrent: bool = False,
-        fan_in: int | None = None,
-        seed: int = 0,
+        **structure: Any,  # noqa: ANN401 (Layer's keywords)
     ) -> None:
-        super().__init__(inputs, neurons, values, recurrent=recurrent, fan_in=fan_in, seed=seed)
+        super().__init__(inputs, neurons, values, recurrent=recurrent, **structure)
         self.dynamics, self.recurrent = dynamics, recurrent
         check_integrator(self, dynamics)
         scale_to_fluctuate(self, dynamics)
@@ -244,6 +249,7 @@ class SpikingLayer(Layer):
             "seed": None if self.fan_in is None else self.seed,
             "parameters": [n for n, _ in self.named_parameters(recurse=False)],
             "dynamics": self.dynamics.to_dict(),
+            **({} if self.self_connections else {"self_connections": False}),
         }
 
 
@@ -281,6 +287,7 @@ class LIF(SpikingLayer):
         detach_reset: No gradient through the spike in the reset.
         surrogate: Derivative of the spike.
         fan_in: Connections that each neuron keeps of all its sources; None keeps all.
+        self_connections: False leaves the recurrent connection of each neuron to itself out.
         seed: Seed of the connections and the initial weights.
         **more: Values of the per-neuron parameters that a subclass adds, those in its `more`.
 
@@ -310,6 +317,7 @@ class LIF(SpikingLayer):
         detach_reset: bool = True,
         surrogate: Surrogate | None = None,
         fan_in: int | None = None,
+        self_connections: bool = True,
         seed: int = 0,
         **more: float | Tensor,
     ) -> None:
@@ -337,7 +345,8 @@ class LIF(SpikingLayer):
             refractory=refractory if bool(dead_time.any()) else None,
             **more,
         )
-        super().__init__(inputs, neurons, values, dynamics=dynamics, recurrent=recurrent, fan_in=fan_in, seed=seed)
+        structure = {"fan_in": fan_in, "self_connections": self_connections, "seed": seed}
+        super().__init__(inputs, neurons, values, dynamics=dynamics, recurrent=recurrent, **structure)
 
 
 class ALIF(LIF):

@@ -358,6 +358,8 @@ def _layer(entry: Mapping[str, Any]) -> SpikingLayer | LI | MeanRate:
         d["recurrent"] = entry["recurrent"]
         if entry["fan_in"] is not None:
             d |= {"fan_in": entry["fan_in"], "seed": entry["seed"]}
+        if "self_connections" in entry:
+            d["self_connections"] = entry["self_connections"]
         if "refractory" in entry["parameters"]:
             d["refractory"] = d["dt"]  # any value that creates the parameter; the stored one replaces it
     elif d:

@@ -42,6 +42,8 @@ def download(
     folder = sources.cache_folder() if data is None else Path(data)
     found = sources.find(source, folder if folder.is_dir() else None)
     if source.url is None or (found is not None and not overwrite):
+        if found is None and source.publisher is not None:
+            raise TaskError(f"data: {source.path} is not downloaded; {source.remedy}")
         if found is None:
             raise TaskError(f"data: {source.path} is shipped with the package and missing; reinstall snnrobust")
         return found

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from snnrobust.errors import TaskError, unknown
-from snnrobust.tasks import digits, ecg, gestures, keywords, sources, temporal_xor, vowels
+from snnrobust.tasks import digits, ecg, fashion_mnist, gestures, keywords, sources, temporal_xor, vowels
 from snnrobust.tasks.dataset import Task, TaskInfo
 from snnrobust.tasks.encoders import encode
 
@@ -120,5 +120,7 @@ for _info in (
     ecg.ECG4_PATIENTS,
     ecg.ECG6,
     ecg.ECG_NV,
+    fashion_mnist.INFO,
+    fashion_mnist.FULL,
 ):
     register_task(_info)

@@ -18,6 +18,7 @@ from snnrobust.errors import TaskError, unknown
 from snnrobust.tasks import convert
 from snnrobust.tasks.convert import DAMAGED, Arrays
 from snnrobust.tasks.dataset import first_line
+from snnrobust.tasks.idx import read_images, read_parts
 
 ENVIRONMENT = "SNNROBUST_DATA"
 
@@ -40,6 +41,8 @@ class Source:
         arrays_sha256: ``download.arrays_hash`` of the arrays made from it, or None if not known. Archives that
             GitHub packs on demand have no lasting hash of their own; this one takes its place.
         convert: From the archive, or the folder of the files, to the arrays.
+        read: From the file to the arrays, where it is no ``.npz`` file; other files may stand beside it.
+        publisher: Files that the user has to get, and where, for a source that is neither shipped nor downloaded.
     """
 
     name: str
@@ -54,6 +57,15 @@ class Source:
     sha256: str | None = None
     arrays_sha256: str | None = None
     convert: Callable[[Path], Arrays] | None = None
+    read: Callable[[Path], Arrays] | None = None
+    publisher: str | None = None
+
+    @property
+    def remedy(self) -> str:
+        """What to do where the file is not found."""
+        if self.publisher is not None:
+            return f"put {self.publisher} into the folder {Path(self.path).parent} of a data folder"
+        return f"get it with `snnrobust data download {self.name}`"
 
 
 class Location(NamedTuple):
@@ -65,7 +77,7 @@ class Location(NamedTuple):
 
     def __str__(self) -> str:
         """One line: the source, where it is or how to get it, and the tasks made from it."""
-        place = self.path if self.path is not None else f"not found; get it with `{self.command}`"
+        place = self.path if self.path is not None else f"not found; {self.source.remedy}"
         return f"{self.source.name + ':':<10} {place} (tasks: {', '.join(self.source.tasks)})"
 
 
@@ -139,8 +151,25 @@ MITBIH = Source(
     files=tuple(f"{record}.{kind}" for record in convert.RECORDS for kind in ("hea", "dat", "atr")),
     convert=convert.heart_beats,
 )
+FASHION_MNIST = Source(
+    name="fashion_mnist",
+    tasks=("fashion_mnist",),
+    path="fashion_mnist/t10k-images-idx3-ubyte.gz",
+    arrays={"x": ("u", 3), "y": ("u", 1)},
+    shipped=_PACKAGED / "fashion_mnist" / "t10k-images-idx3-ubyte.gz",
+    read=lambda path: read_images(path.parent, "t10k"),
+)
+FASHION_MNIST_FULL = Source(
+    name="fashion_mnist_full",
+    tasks=("fashion_mnist_full",),
+    path="fashion_mnist/train-images-idx3-ubyte.gz",
+    arrays={"x": ("u", 3), "y": ("u", 1), "split": ("u", 1)},
+    read=lambda path: read_parts(path.parent),
+    publisher=f"the four .gz files of {_GITHUB}/zalandoresearch/fashion-mnist",
+)
 
-SOURCES = {source.name: source for source in (VOWELS, KEYWORDS, DIGITS, GESTURES, MITBIH)}
+_ALL = (VOWELS, KEYWORDS, DIGITS, GESTURES, MITBIH, FASHION_MNIST, FASHION_MNIST_FULL)
+SOURCES = {source.name: source for source in _ALL}
 
 
 def get(name: str) -> Source:
@@ -207,19 +236,14 @@ def load_arrays(name: str, data: Path | None = None) -> Arrays:
     path = find(source, data)
     if path is None:
         raise TaskError(
-            f"data: {source.path} not found; get it with `snnrobust data download {source.name}`, "
-            f"or set {ENVIRONMENT} to the folder that holds it"
+            f"data: {source.path} not found; {source.remedy}, or set {ENVIRONMENT} to the folder that holds it"
         )
     return read_arrays(path, source)
 
 
 def read_arrays(path: Path, source: Source) -> Arrays:
-    """The arrays of a ``.npz`` file, checked against what the source states; pickles are refused."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in source.arrays if name in archive}
-    except DAMAGED as error:
-        raise TaskError(f"data: {path} is damaged or not a .npz file ({first_line(error)})") from error
+    """The arrays of a source's file, checked against what the source states; pickles are refused."""
+    arrays = read_npz(path, source) if source.read is None else source.read(path)
     for name, (kinds, ndim) in source.arrays.items():
         if name not in arrays:
             raise TaskError(f"data: {path} has no array {name!r}; it must hold {', '.join(source.arrays)}")
@@ -231,3 +255,12 @@ def read_arrays(path: Path, source: Source) -> Arrays:
         if len(arrays[name]) != samples:
             raise TaskError(f"data: array {name!r} in {path} has {len(arrays[name])} rows; must be {samples}")
     return arrays
+
+
+def read_npz(path: Path, source: Source) -> Arrays:
+    """The arrays of a ``.npz`` file that a source names."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in source.arrays if name in archive}
+    except DAMAGED as error:
+        raise TaskError(f"data: {path} is damaged or not a .npz file ({first_line(error)})") from error

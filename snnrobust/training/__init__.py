@@ -25,7 +25,9 @@ from snnrobust.training.objectives import (
     objective_from,
 )
 from snnrobust.training.problem import Batch, FiringRate, Problem, StepKey, StepResult
+from snnrobust.training.recipes import RECIPES, Recipe
 from snnrobust.training.record import TrainedModel, models_of
+from snnrobust.training.stored import StoredModule
 from snnrobust.training.trainer import Settings, TrainResult, train
 from snnrobust.training.tuning import Cost, Tuning
 
@@ -36,6 +38,7 @@ __all__ = [
     "AWP",
     "NAMED",
     "OBJECTIVES",
+    "RECIPES",
     "SAM",
     "Adversarial",
     "Batch",
@@ -52,11 +55,13 @@ __all__ = [
     "Objective",
     "Problem",
     "QuantizationAware",
+    "Recipe",
     "RightCensoredNoise",
     "Settings",
     "Standard",
     "StepKey",
     "StepResult",
+    "StoredModule",
     "TrainResult",
     "TrainedModel",
     "Tuning",

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from snnrobust.errors import ConfigError
 from snnrobust.hardware.deployment import Deployment
-from snnrobust.hardware.model import Deployable
+from snnrobust.hardware.model import Deployable, check_deployable
 from snnrobust.progress import Progress, progress
 from snnrobust.snn.network import Network, Recording
 from snnrobust.tasks import Task
@@ -86,6 +86,7 @@ def finetune(
         ShapeError: If the network does not fit the task.
     """
     tuning = Tuning(**choices)
+    check_deployable(deployment.net)
     names = tuning.names(deployment.net)
     check_fits(deployment.net, task)
     there = deployment.chips

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from snnrobust.errors import ConfigError, ShapeError, TrainingError, unknown
-from snnrobust.hardware.model import Deployable
+from snnrobust.hardware.model import Deployable, check_deployable
+from snnrobust.hardware.module import Module
 from snnrobust.progress import progress
 from snnrobust.snn.network import Network, fingerprint
 from snnrobust.storage import locked
@@ -25,6 +26,7 @@ from snnrobust.training.limits import Limit, within
 from snnrobust.training.objectives import LossAndGrad, Objective, Standard
 from snnrobust.training.problem import FiringRate, Params, Problem, StepKey
 from snnrobust.training.record import History, TrainedModel
+from snnrobust.training.stored import SAMPLES, example_of
 
 SCHEDULES = ("constant", "cosine", "step")
 SELECTIONS = ("auto", "validation", "average", "last")
@@ -121,7 +123,7 @@ def train(
     """Train a network's parameters in place.
 
     Args:
-        net: A `Network`, or a `Model`; the parameters that require a gradient are trained.
+        net: A `Network`, a `Module` or a `Model`; the parameters that require a gradient are trained.
         task: Data to train on.
         objective: What is minimised; `Standard()` by default.
         run: Run file for checkpoints and the result. An interrupted training goes on from it, to the same bits; a
@@ -141,11 +143,16 @@ def train(
     """
     objective = objective if objective is not None else Standard()
     chosen = Settings(**settings)
+    check_deployable(net)
     check_fits(net, task)
     if not any(p.requires_grad for p in net.nominal().values()):
         raise ConfigError("net: no parameter requires a gradient, so none can be trained")
-    if run is not None and not isinstance(net, Network):
-        raise ConfigError("run: a run file holds a Network; train a Model without one and keep its parameters yourself")
+    if run is not None and not isinstance(net, Network | Module):
+        raise ConfigError(
+            "run: a run file holds a Network or Module; train a Model without one and keep its parameters yourself"
+        )
+    if firing_rate is not None and not isinstance(net, Network):
+        raise ConfigError(f"firing_rate: {type(net).__name__} tells no spikes; the penalty is for a Network")
     path = None if run is None else Path(run)
     config = config_of(net, task, objective, chosen, firing_rate)
     limits = tuple(limit) if isinstance(limit, Sequence) else () if limit is None else (limit,)
@@ -165,8 +172,8 @@ def train(
         # An average of weights within a limit need not be within it.
         kept = {**state.kept, **within(limits, state.kept, net.parameter_specs())}
         _copy_into(net, kept)
-        if isinstance(net, Network):
-            file.finish(TrainedModel(file.label, net, config, state.history, state.kept_epoch))
+        if isinstance(net, Network | Module):
+            file.finish(_record(net, task, file.label, config, state))
     return TrainResult(net, state.history, state.kept_epoch, config, path)
 
 
@@ -179,6 +186,8 @@ def check_fits(net: Deployable, task: Task) -> None:
             f"net.readout.neurons: {net.readout.neurons} must be at least {len(task.classes)}, "
             f"the classes of task {task.name}"
         )
+    if isinstance(net, Module):
+        _check_outputs(net, task)
 
 
 def config_of(
@@ -190,12 +199,31 @@ def config_of(
         "encoding": task.encoding,
         "task_split": task.split,
         "data": data_hash(task.train, task.validation),
-        "structure": net.to_dict() if isinstance(net, Network) else type(net).__name__,
+        "structure": net.to_dict() if isinstance(net, Network | Module) else type(net).__name__,
         "initial_parameters": fingerprint("", net.nominal()),
         "objective": objective.to_dict(),
         "firing_rate": None if firing_rate is None else asdict(firing_rate),
         "settings": asdict(settings),
     }
+
+
+def _check_outputs(net: Module, task: Task) -> None:
+    """Raise ShapeError where a module's logits on a few samples do not fit the classes of the task."""
+    params = net.nominal()
+    few = to_batch(task.train, slice(0, 2), precision(params))
+    with torch.no_grad():
+        logits = net.run(params, few.x, few.lengths)
+    if logits.shape[-1] < len(task.classes):
+        raise ShapeError(
+            f"net: gives {logits.shape[-1]} logits, must be at least {len(task.classes)}, "
+            f"the classes of task {task.name}"
+        )
+
+
+def _record(net: Network | Module, task: Task, label: str, config: Mapping[str, Any], state: State) -> TrainedModel:
+    x = to_batch(task.train, slice(0, SAMPLES), precision(net.nominal())).x
+    example = example_of(net, x) if isinstance(net, Module) else None
+    return TrainedModel(label, net, config, state.history, state.kept_epoch, example)
 
 
 def _copy_into(net: Deployable, params: Mapping[str, Tensor]) -> None:

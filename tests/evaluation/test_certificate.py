@@ -8,7 +8,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from tiny_networks import KINDS, samples, tiny, varied
+from tiny_networks import KINDS, VARIED, samples, tiny, varied
 
 from snnrobust.errors import ConfigError, ProfileError
 from snnrobust.evaluation.boxes import common_coordinates, left_out, parameter_box
@@ -33,9 +33,10 @@ def devices(placement, k, count, *, corners, seed):
     return project(placement, z, k)
 
 
-def reached(net, data, profile, k, count, *, corners, seed=0):
+def reached(net, data, profile, k, count, *, corners, seed=0, calibration="none"):
     """Logits [K, B, O] of devices in the box."""
-    placement = place(Profile.relative(1.0) if profile is None else profile, net.parameter_specs())
+    chip = Profile.relative(1.0) if profile is None else profile
+    placement = place(chip, net.parameter_specs(), calibration=calibration)
     theta = {name: p.detach() for name, p in net.nominal().items()}
     dtype = next(iter(theta.values())).dtype
     batch, found = to_batch(data, slice(None), dtype), []
@@ -47,11 +48,14 @@ def reached(net, data, profile, k, count, *, corners, seed=0):
     return torch.cat(found).double().numpy()
 
 
-def check_sound(net, data, profile, k, count=POINTS):
+def check_sound(net, data, profile, k, count=POINTS, calibration="none"):
     """Nothing leaves the bounds, and what is certified is right; returns certificate and the reached logits."""
-    found = certify(net, data, k, profile=profile)
+    found = certify(net, data, k, profile=profile, calibration=calibration)
     logits = np.concatenate(
-        [reached(net, data, profile, k, n, corners=c) for n, c in ((count // 5, True), (count, False))]
+        [
+            reached(net, data, profile, k, n, corners=c, calibration=calibration)
+            for n, c in ((count // 5, True), (count, False))
+        ]
     )
     assert (logits >= found.low).all()
     assert (logits <= found.high).all()
@@ -72,6 +76,19 @@ def test_no_device_of_a_profile_leaves_the_bounds(kind):
         tiny(kind, seed=4, layers=2), samples(8, 6, lengths=[5, 3, 4, 6, 6, 6, 6, 6]), varied(), 0.1, 20_000
     )
     assert found.certain < 1
+
+
+@pytest.mark.parametrize("mode", ["core_mean", "trim", "residual"])
+def test_no_calibrated_device_leaves_the_bounds(mode):
+    ratios = "{weight: 0.5, tau_mem: 0.4, tau_syn: 0.3, v_th: 0.3, v_leak: 0.2, bias: 0.3, gain: 0.2}"
+    trim = "{bits: 3, range_sigma: 0.05, noise_sigma: 0.1}"
+    chip = parse_profile(f"{VARIED}calibration: {{mode: trim, trim: {trim}, residual: {ratios}}}\n")
+    net, data = tiny("synapse", seed=5), samples(8)
+    found, logits = check_sound(net, data, chip, 0.1, 10_000, mode)
+    assert np.ptp(logits, axis=0).max() > 1e-3
+    plain = certify(net, data, 0.1, profile=chip)
+    if mode == "residual":  # every deviation is a fraction of what it was
+        assert (found.high - found.low).mean() < 0.9 * (plain.high - plain.low).mean()
 
 
 def test_no_device_of_many_leaves_the_bounds():

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from snnrobust.errors import ConfigError
+from snnrobust.errors import ConfigError, ProfileError, RunFileError
 from snnrobust.evaluation import benchmark, evaluate, montecarlo
+from snnrobust.evaluation.results import read_tolerance
 from snnrobust.hardware import Chip, Profile, load_profile
 from snnrobust.hardware.profile import parse_profile
+from snnrobust.training import Tuning, finetune
 
 LEVELS = (0.0, 0.2, 0.5)
 
@@ -202,7 +204,7 @@ def test_trials_are_averaged(linear, task):
 def test_notes_stand_beside_their_condition(network, task):
     result = quietly({"net": network()}, [0.2, load_profile("dynapse1")], task, instances=1)
     assert set(result.notes) == {"relative_0.2", "dynapse1"}
-    assert any("not simulated yet" in line for line in result.notes["dynapse1"])
+    assert "not calibrated, although the profile states calibration core_mean" in result.notes["dynapse1"]
     assert result.population.startswith("1 simulated test chips (seed 1) on 24 samples of user")
 
 
@@ -256,3 +258,71 @@ def test_an_evaluation_leaves_no_trace(network, task, untouched_generators):
     assert net.training
     assert {name: p.requires_grad for name, p in net.nominal().items()} == wanted
     assert all(torch.equal(p, before[name]) and p.grad is None for name, p in net.nominal().items())
+
+
+def test_modes_of_calibration_side_by_side(network, task, tmp_path):
+    """The same chips in every mode: a row for each, of which each is what that deployment gives alone."""
+    conditions = [0.2, load_profile("brainscales2"), load_profile("dynapse1_conservative")]
+    nets, file = {"net": network()}, tmp_path / "run.h5"
+    options = {"calibration": ("none", "core_mean", "profile"), "instances": 6, "seed": 2}
+    result = quietly(nets, conditions, task, run=file, **options)
+    assert result.conditions == (
+        "relative_0.2",
+        "brainscales2",
+        "brainscales2 (core_mean)",
+        "brainscales2 (residual)",
+        "dynapse1_conservative",
+        "dynapse1_conservative (core_mean)",
+    )
+    for name, mode in (("none", "none"), ("core_mean", "core_mean"), ("residual", "profile")):
+        deployment = Chip(conditions[1]).deploy(network(), 6, 2, calibration=mode)
+        alone = evaluate(deployment, task.test)
+        full = "brainscales2" if name == "none" else f"brainscales2 ({name})"
+        assert alone.conditions == (full,)
+        np.testing.assert_array_equal(alone.accuracy[0, 0], result.accuracy[0, result.conditions.index(full)])
+    assert any("calibration residual of" in note for note in result.notes["brainscales2 (residual)"])
+    stored = read_tolerance(file)[0]
+    assert stored.conditions == result.conditions
+    np.testing.assert_array_equal(stored.accuracy, result.accuracy)
+    with pytest.raises(RunFileError):
+        quietly(nets, conditions, task, run=file, **{**options, "calibration": "none"})
+    with pytest.raises(ProfileError, match="dynapse1_conservative: calibration trim needs"):
+        quietly(nets, conditions[1:], task, calibration="trim", instances=2)
+    for mode, message in (((), "calibration: at least one mode"), (("none", "trims"), "calibration: unknown 'trims'")):
+        with pytest.raises(ConfigError, match=message):
+            quietly(nets, [0.2], task, calibration=mode, instances=2)
+
+
+def test_in_the_loop_is_a_mode_beside_others(network, task, tmp_path):
+    """Of the same chips, uncalibrated before, and what `finetune` and `evaluate` give; also of relative levels."""
+    conditions, tuning = [0.3, load_profile("brainscales2")], Tuning(epochs=2, knobs=("bias", "readout"))
+    nets, file = {"net": network()}, tmp_path / "run.h5"
+    options = {"calibration": ("none", "trim", "in_the_loop"), "instances": 4, "seed": 2}
+    result = quietly(nets, conditions, task, run=file, tuning=tuning, **options)
+    assert result.conditions == (
+        "relative_0.3", "relative_0.3 (in_the_loop)",
+        "brainscales2", "brainscales2 (trim)", "brainscales2 (in_the_loop)",
+    )  # fmt: skip
+    plain = Chip(conditions[1]).deploy(network(), 4, 2)
+    found = finetune(plain, task, show_progress=False, epochs=2, knobs=("bias", "readout")).deployment
+    np.testing.assert_array_equal(evaluate(found, task.test).accuracy[0, 0], result.accuracy[0, 4])
+    assert not any("not calibrated" in note for note in result.notes["brainscales2 (in_the_loop)"])
+    assert any("in the loop, each chip" in note for note in result.notes["brainscales2 (in_the_loop)"])
+    again = quietly(nets, conditions, task, run=file, tuning=tuning, **options)
+    np.testing.assert_array_equal(again.accuracy, result.accuracy)
+    with pytest.raises(RunFileError):
+        quietly(nets, conditions, task, run=file, tuning=Tuning(epochs=3), **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tuning": Tuning()}, "tuning: no chips are calibrated in the loop; calibration must name in_the_loop"),
+        ({"calibration": "in_the_loop", "purpose": "validation"}, "purpose: validation chips"),
+        ({"calibration": "in_the_loop", "tuning": Tuning(knobs=("adaptation",))}, "knobs: 'adaptation'"),
+    ],
+)
+def test_mistakes_of_calibration_in_the_loop_are_one_line(network, task, options, message):
+    with pytest.raises(ConfigError, match=message) as found:
+        quietly({"net": network()}, [load_profile("brainscales2")], task, instances=2, **options)
+    assert "\n" not in str(found.value)

@@ -42,6 +42,23 @@ def test_attacked_devices_stay_in_the_box_and_are_what_their_coordinates_say(net
     assert all(torch.equal(again[name], p) for name, p in found.params.items())
 
 
+def test_attacks_search_what_a_calibration_leaves(network, task):
+    """Of the coordinates before it only those of what is not calibrated matter, and the loss is no larger."""
+    batch, profile, net = to_batch(task.train, slice(None)), load_profile("brainscales2"), network()
+    found = {}
+    for mode in ("none", "residual"):
+        found[mode] = attack(net, batch.x, batch.y, radius=1.0, profile=profile, calibration=mode, steps=4, restarts=2)
+    placement = place(profile, net.parameter_specs(), calibration="residual")
+    moved = {**found["residual"].z, "layer0.tau_mem/device": 0 * found["residual"].z["layer0.tau_mem/device"]}
+    assert torch.equal(
+        realise(placement, net.nominal(), moved)["layer0.tau_mem"], found["residual"].params["layer0.tau_mem"]
+    )
+    assert found["residual"].z["layer0.tau_mem/residual"].abs().max() == 1.0
+    assert found["residual"].loss[0] < found["none"].loss[0]
+    worst = worst_case(net, task, [1.0], profile=profile, calibration="residual", steps=2, restarts=1, chips=2)
+    assert any("calibration residual of" in note for note in worst.notes)
+
+
 def test_losses_of_devices_are_those_of_training():
     generator = torch.Generator().manual_seed(0)
     logits, clean = torch.randn(3, 5, 4, generator=generator), torch.randn(5, 4, generator=generator)

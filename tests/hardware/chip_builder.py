@@ -110,16 +110,24 @@ def spread(role: str, entry: str) -> Profile:
     return profile(f"parameters: {{{role}: {{{entry}}}}}")
 
 
-def placed(chip: Profile, theta: Mapping[str, Tensor], *, only_mismatch: bool = False) -> Placement:
+def placed(
+    chip: Profile, theta: Mapping[str, Tensor], *, only_mismatch: bool = False, calibration: str = "none"
+) -> Placement:
     """The placement of tensors called layer.role."""
     specs = {name: spec_of(name.split(".")[1], tuple(p.shape), layer=name.split(".")[0]) for name, p in theta.items()}
-    return place(chip, specs, only_mismatch=only_mismatch)
+    return place(chip, specs, only_mismatch=only_mismatch, calibration=calibration)
 
 
 def devices(
-    chip: Profile, theta: Mapping[str, Tensor], instances: Sequence[int] | None, *, seed: int = 1, trial: int = 0
+    chip: Profile,
+    theta: Mapping[str, Tensor],
+    instances: Sequence[int] | None,
+    *,
+    seed: int = 1,
+    trial: int = 0,
+    calibration: str = "none",
 ) -> dict[str, Tensor]:
     """Parameters of sampled chips."""
-    placement = placed(chip, theta)
+    placement = placed(chip, theta, calibration=calibration)
     z = draw(placement, seed=seed, purpose="test", instances=instances, trial=trial)
     return realise(placement, theta, z)

@@ -229,10 +229,11 @@ def test_roles_without_a_model(net):
 
 
 def test_blocks_of_the_profile_that_are_not_simulated(net):
-    notes = Chip(CHIPS["pcm_ibm"]).deploy(net, 1).notes
-    (line,) = [note for note in notes if note.startswith("not simulated yet: ")]
-    assert line.removeprefix("not simulated yet: ").split(", ") == CHIPS["pcm_ibm"].not_simulated()
-    assert {"crossbar.ir_drop"} <= set(CHIPS["pcm_ibm"].not_simulated())
+    text = "{distribution: normal, granularity: per_neuron, components: {temporal: {cv: 0.1, redraw: step}}}"
+    chip = profile(f"parameters: {{tau_mem: {text}}}")
+    (line,) = [n for n in Chip(chip).deploy(net, 1).notes if n.startswith("not simulated yet: ")]
+    assert line.removeprefix("not simulated yet: ").split(", ") == chip.not_simulated()
+    assert chip.not_simulated() == ["parameters.tau_mem.components.temporal"]
 
 
 def test_tensors_of_zeros_warn():

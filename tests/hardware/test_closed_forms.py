@@ -18,7 +18,6 @@ from snnrobust.hardware.crossbar.periphery import converted, reads_of
 from snnrobust.hardware.crossbar.read_noise import read_sigma
 from snnrobust.hardware.mismatch import draw, realise
 from snnrobust.hardware.profile import load_profile
-from snnrobust.hardware.schema_crossbar import DAC
 
 
 def crossbar(blocks: str, more: str = ""):
@@ -126,7 +125,7 @@ def test_the_step_of_a_converter(bits):
     """2 bound / (2^bits - 2), that is bound / 127 for 8 bits, and an error of variance step^2 / 12."""
     n = 100_000
     x = torch.rand(1, 1, n, generator=torch.Generator().manual_seed(bits), dtype=torch.float64) * 2 - 1
-    found = converted(x, DAC(bits=bits, bound=1.0), largest=1.0)
+    found = converted(x, crossbar(f"dac: {{bits: {bits}, bound: 1.0}}").crossbar, largest=1.0)
     step = 2 / (2**bits - 2)
     assert torch.allclose(found / step, torch.round(found / step), atol=1e-9)
     assert len(found.unique()) == 2**bits - 1

@@ -106,3 +106,111 @@ def test_mistakes(deployment, tmp_path):
         write_chip(tmp_path / "absent" / "chip.h5", deployment, 0)
     assert not list(tmp_path.iterdir())
     assert torch.is_grad_enabled()
+
+
+# --- what is stored ----------------------------------------------------------------------------------------
+
+
+def written(body, tmp_path, kind="analog_asic", instances=1):
+    net = Network.recurrent(5, 12, 3, dt=1e-3, seed=4, refractory=2e-3)
+    deployment = Chip(profile(body, kind=kind)).deploy(net, instances)
+    assert set(deployment.export(0, path=tmp_path / "chip.json")) == set(net.nominal())
+    return deployment, json.loads((tmp_path / "chip.json").read_text())
+
+
+def numbers(text, group, name):
+    return np.array(text[group][name])
+
+
+@pytest.mark.parametrize("cores", ["", "limits: {neurons_per_core: 5}"])
+def test_masks_of_base_currents_are_the_stored_weights(cores, tmp_path):
+    deployment, text = written(
+        f"quantization: {{weight: {{scheme: subset_sum, bits: 4, per: core}}}}\n{cores}", tmp_path
+    )
+    for name in ("layer0.weight", "layer0.recurrent_weight"):
+        code, currents = numbers(text, "codes", name), numbers(text, "currents", name)
+        assert currents.shape == (12, 4)
+        assert len(np.unique(currents, axis=0)) == (3 if cores else 1)
+        made = sum((np.abs(code) >> j & 1) * currents[:, j : j + 1] for j in range(4)) * np.sign(code)
+        assert np.allclose(made, deployment.stored[name].numpy(), rtol=1e-6, atol=1e-9)
+
+
+def test_entries_of_types_are_the_stored_weights(tmp_path):
+    body = "quantization: {weight: {scheme: per_type, n_types: 4, per: core}}\nlimits: {fan_in: 8}"
+    deployment, text = written(body, tmp_path)
+    code, kind = numbers(text, "codes", "layer0.weight"), numbers(text, "codes", "layer0.weight.type")
+    assert np.allclose(code * numbers(text, "steps", "layer0.weight"), deployment.stored["layer0.weight"], rtol=1e-6)
+    both = [numbers(text, "codes", f"layer0.{name}") for name in ("weight", "recurrent_weight")]
+    assert np.abs(np.concatenate(both, 1)).sum(1).max() <= 8  # the budget of a neuron
+    assert set(kind.ravel()) <= {0, 1}
+
+
+def test_codes_of_the_bias_generator_are_the_stored_values(tmp_path):
+    body = "quantization: {bias: {scheme: coarse_fine, coarse: 6, fine_bits: 4, ratio: 8, i_max: 2.0e-6}}"
+    deployment, text = written(body, tmp_path)
+    for name in ("layer0.tau_mem", "layer0.v_th", "layer0.refractory", "layer0.bias"):
+        coarse, fine = (numbers(text, "codes", f"{name}.{part}") for part in ("coarse", "fine"))
+        current = numbers(text, "currents", name)
+        assert np.allclose(2.0e-6 / 8.0**coarse * np.abs(fine) / 15, current, rtol=1e-6, atol=1e-15)
+        stored, nominal = deployment.stored[name].numpy(), deployment.theta[name].numpy()
+        inverse = name.endswith(("tau_mem", "refractory"))
+        middle = 2.0e-6 / 8**2.5  # sets the median, which all of these have
+        ratio = np.ones_like(current) if name.endswith("bias") else (middle / current if inverse else current / middle)
+        assert np.allclose(stored, nominal * ratio, rtol=1e-5)
+        assert (numbers(text, "codes", f"{name}.fine") == 0).all() == name.endswith("bias")  # biases are zero
+
+
+def test_levels_and_stuck_cells_of_a_crossbar(tmp_path):
+    body = """\
+        crossbar:
+          technology: any
+          g_min: 5.0
+          g_max: 25.0
+          levels: 5
+          mapping: {scheme: differential_one_sided}
+        faults: {stuck_lrs: 0.1, stuck_hrs: 0.2, not_converged: 0.1}
+        """
+    deployment, text = written(body, tmp_path, kind="crossbar")
+    name = "layer0.weight"
+    plus, minus = (numbers(text, "codes", f"{name}.{device}") for device in ("g_plus", "g_minus"))
+    assert min(plus.min(), minus.min()) == 0
+    assert max(plus.max(), minus.max()) == 4
+    top = float(deployment.theta[name].abs().max())
+    stored = (plus - minus) / 4 * top
+    assert np.allclose(stored, deployment.stored[name].numpy(), atol=1e-6)
+    conductance = {"g_plus": plus / 4, "g_minus": minus / 4}
+    odd = np.zeros_like(plus, dtype=bool)
+    for device in conductance:
+        masks = {kind: numbers(text, "masks", f"{name}.{device}.{kind}") for kind in ("stuck_lrs", "stuck_hrs")}
+        missed = numbers(text, "masks", f"{name}.{device}.not_converged")
+        assert not (masks["stuck_lrs"] & masks["stuck_hrs"]).any()
+        conductance[device] = np.where(masks["stuck_lrs"], 1.0, np.where(masks["stuck_hrs"], 0.0, conductance[device]))
+        odd |= missed
+        assert not missed[numbers(text, "codes", f"{name}.{device}") == 0].any()  # which were never written
+    made = (conductance["g_plus"] - conductance["g_minus"]) * top
+    chip = deployment.export(0)[name].numpy()
+    assert np.allclose(made[~odd], chip[~odd], atol=1e-5)
+    assert odd.any()
+    assert not np.allclose(made[odd], chip[odd], atol=1e-5)
+
+
+def test_a_core_that_two_layers_share_ends_where_the_layout_says(tmp_path):
+    deployment, text = written(
+        "quantization: {weight: {scheme: uniform, bits: 4, per: core}}\nlimits: {neurons_per_core: 13}", tmp_path
+    )
+    steps, top = numbers(text, "steps", "readout.weight"), deployment.theta["readout.weight"].abs().amax(1)
+    assert steps[0] == pytest.approx(float(top[0]) / 7, rel=1e-6)  # on the core of the 12 neurons before it
+    assert steps[1:] == pytest.approx(float(top[1:].max()) / 7, rel=1e-6)
+
+
+def test_every_core_has_a_range_of_its_own(tmp_path):
+    deployment, text = written(
+        "quantization: {weight: {scheme: uniform, bits: 4, per: core}}\nlimits: {neurons_per_core: 5}", tmp_path
+    )
+    both = [deployment.theta[f"layer0.{name}"].abs() for name in ("weight", "recurrent_weight")]
+    top = torch.cat(both, 1).amax(1)
+    for name in ("layer0.weight", "layer0.recurrent_weight"):
+        steps = numbers(text, "steps", name)
+        for part in (slice(0, 5), slice(5, 10), slice(10, 12)):
+            assert steps[part] == pytest.approx(float(top[part].max()) / 7, rel=1e-6)
+        assert np.allclose(numbers(text, "codes", name) * steps, deployment.stored[name].numpy(), atol=1e-7)

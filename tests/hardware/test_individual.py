@@ -5,22 +5,40 @@ from __future__ import annotations
 import copy
 import json
 
+import numpy as np
 import pytest
 import torch
 from chip_builder import EVERYTHING, ON_CORES, profile
 
 from snnrobust.errors import ConfigError, ShapeError
+from snnrobust.hardware import with_faults
+from snnrobust.hardware.calibration import IN_THE_LOOP, modes_with_numbers
 from snnrobust.hardware.chip import Chip
-from snnrobust.hardware.export import write_chip
+from snnrobust.hardware.export import chip_tree, write_chip
 from snnrobust.hardware.individual import moved_with, stored_with
+from snnrobust.hardware.known_faults import Fault, FaultMap
 from snnrobust.hardware.profile import list_profiles, load_profile
 from snnrobust.snn import Network
+from snnrobust.snn.reads import NUMBERS
 
 CHIPS = {
     **{s.name: load_profile(s.name) for s in list_profiles()},
     "everything": profile(EVERYTHING, kind="hybrid"),
     "on_cores": profile(ON_CORES),
 }
+CONVERTERS = """\
+crossbar:
+  technology: any
+  g_min: 0.0
+  g_max: 25.0
+  mapping: {scheme: differential_one_sided}
+  levels: 16
+  programming: {model: polynomial, variable: g_uS, coefficients: [0.5]}
+  ir_drop: {model: polynomial, r_wire: 100.0}
+  adc: {bits: 6, bound: 20.0, per_column_gain_cv: 0.05, per_column_offset: 0.5}
+faults: {stuck_lrs: 0.05, stuck_hrs: 0.1, dead_synapse: 0.05, dead_neuron: 0.1, known: true}
+"""
+CHIPS["converters"] = profile(CONVERTERS, kind="hybrid")
 SOME = ("readout.weight", "layer0.bias", "layer0.gain", "layer0.recurrent_weight", "layer0.v_leak")
 DIGITAL = ("readout.weight", "readout.bias", "layer0.bias", "layer0.gain")
 pytestmark = pytest.mark.filterwarnings("ignore:relative spread")
@@ -192,6 +210,18 @@ def test_wrong_places_are_one_line(net):
         plain.written({**values, **rows(net, ("readout.bias",), 3)})
 
 
+def test_weights_of_a_layer_share_what_a_core_stores():
+    """One range a core: what is written in one matrix moves the steps of the other, of all neurons on the core."""
+    uniform = "quantization: {weight: {scheme: uniform, bits: 4, per: core}}\nlimits: {neurons_per_core: 4}\n"
+    own = Network.recurrent(4, 6, 3)
+    chip = Chip(profile(uniform))
+    values = {"layer0.recurrent_weight": 5 * rows(own, ("layer0.recurrent_weight",), 2)["layer0.recurrent_weight"]}
+    found, plain = chip.deploy(own, 2, parameters=values), chip.deploy(own, 2)
+    assert not torch.equal(found.export(1)["layer0.weight"], plain.export(1)["layer0.weight"])
+    alone = chip.deploy(with_values(own, values, 1), 2)
+    assert all(torch.equal(p, found.export(1)[key]) for key, p in alone.export(1).items())
+
+
 def test_what_is_given_is_copied_and_zeros_are_noted_no_more(net, x):
     silent = Network.recurrent(4, 6, 3)
     values = {"layer0.bias": torch.full((2, 6), 0.1)}
@@ -213,3 +243,65 @@ def test_the_file_of_a_chip_has_its_own_codes(net, tmp_path):
     codes, steps = (torch.tensor(told[part]["readout.weight"]) for part in ("codes", "steps"))
     assert int(codes.abs().max()) == 63
     torch.testing.assert_close(codes * steps, values["readout.weight"][1], atol=float(steps.max()) / 2, rtol=0)
+
+
+# --- columns, faults, calibrations ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("calibration", ["none", "column_affine"])
+def test_columns_are_read_as_those_of_the_chip_alone(net, x, calibration):
+    """Offsets, what bit lines lose, and the ranges of converters, each in units of the chip's own weights."""
+    chip, values = Chip(CHIPS["converters"]), other_values(net, SOME, 3)
+    found = chip.deploy(net, 3, calibration=calibration, parameters=values)
+    reads = found.reads([2, 0])
+    for layer, both in reads.items():
+        assert len(both.keys) == 2
+        for row, k in enumerate((2, 0)):
+            alone = chip.deploy(with_values(net, values, k), 3, calibration=calibration).reads([k])[layer]
+            for name in NUMBERS:
+                own, one = (torch.as_tensor(getattr(r, name)) for r in (both, alone))
+                assert torch.equal(own[row], one[0] if one.ndim == 2 else one), name
+    assert bool((reads["readout"].offset[0] != reads["readout"].offset[1]).any())
+    assert bool((reads["readout"].drop[0] != reads["readout"].drop[1]).any())
+
+
+@pytest.mark.parametrize("name", ["brainscales2", "dynapse1_conservative", "pcm_ibm", "everything", "converters"])
+def test_calibrated_chips_are_those_of_the_chip_alone(net, x, name):
+    values, chip = other_values(net, SOME, 2), Chip(CHIPS[name])
+    for mode in modes_with_numbers(chip.profile):
+        if mode not in ("none", IN_THE_LOOP):
+            logits = chip.deploy(net, 2, calibration=mode, parameters=values).run(x)
+            for k in range(2):
+                assert torch.equal(
+                    chip.deploy(with_values(net, values, k), 2, calibration=mode).run(x, [k])[0], logits[k]
+                )
+
+
+def test_maps_and_files_of_faults_are_those_of_the_chip_alone(net):
+    values, chip = other_values(net, SOME, 4), Chip(CHIPS["converters"])
+    found = chip.deploy(net, 4, parameters=values)
+    every = found.fault_map()
+    for k in (0, 3):
+        alone = chip.deploy(with_values(net, values, k), 4)
+        assert all(torch.equal(mask[0], every[name][k]) for name, mask in alone.fault_map([k]).items())
+        one, own = (chip_tree(d, k) for d in (alone, found))
+        assert dict(one.groups()).keys() == dict(own.groups()).keys()
+        for (part, expected), (_, group) in zip(one.groups(), own.groups(), strict=True):
+            arrays = dict(group.arrays())
+            assert all(np.array_equal(a.values, arrays[name].values) for name, a in expected.arrays()), part
+
+
+def test_known_faults_of_chips_that_are_written_again(net):
+    """The faults stay, and the cells are programmed anew; before or after is the same."""
+    faults = FaultMap(
+        (Fault("readout.weight", 1, 2, "g_plus", "stuck_lrs"), Fault("layer0", 3, None, "", "dead_neuron"))
+    )
+    plain = Chip(CHIPS["converters"]).deploy(net, 3)
+    values = other_values(net, ("readout.weight", "layer0.gain"), 3)
+    before = with_faults(plain.written(values, writes=2), faults).parameters()
+    after = with_faults(plain, faults).written(values, writes=2).parameters()
+    assert all(torch.equal(p, after[name]) for name, p in before.items())
+    other = with_faults(plain, faults).written(values, writes=3).parameters()
+    assert {name for name, p in after.items() if not torch.equal(p, other[name])} == {"readout.weight"}
+    assert torch.equal(after["readout.weight"][:, 1, 2] > 0, torch.ones(3, dtype=torch.bool))
+    assert after["layer0.gain"][:, 3].tolist() == [0.0] * 3

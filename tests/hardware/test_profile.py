@@ -107,10 +107,8 @@ def test_generic_spread_follows_from_its_transistor(percent, area):
 
 
 def test_what_is_not_simulated():
-    assert load_profile("pcm_ibm").not_simulated() == [
-        "crossbar.ir_drop",
-    ]
-    assert load_profile("dynapse1").not_simulated() == ["calibration"]
+    assert load_profile("pcm_ibm").not_simulated() == []
+    assert load_profile("dynapse1").not_simulated() == []
     for name in NAMES:
         if name.startswith("generic") or name in ("ideal", "dynapse1_conservative"):
             assert load_profile(name).not_simulated() == []
@@ -163,8 +161,16 @@ limits:
   resets: [hard]
   neuron_kinds: [lif]
   roles: [weight]
-faults: {dead_neuron: 0.1, dead_synapse: 0.1, stuck_lrs: 0.1, stuck_hrs: 0.1, not_converged: 0.1, clustered: true}
+faults:
+  dead_neuron: 0.1
+  dead_synapse: 0.1
+  stuck_lrs: 0.1
+  stuck_hrs: 0.1
+  not_converged: 0.1
+  clustered: true
+  known: true
 events: {loss: 0.1, jitter_std: 0.001, delay_std: 0.001, background_rate: 1.0}
+calibration: {mode: core_mean, trim: {bits: 4, range_sigma: 2}, residual: {gain: 0.1}}
 energy: {static_w: 1}
 time_scale: {value: 2}
 environment:
@@ -177,6 +183,7 @@ crossbar:
   technology: pcm
   g_min: 0
   g_max: 25
+  levels: 16
   mapping: {scheme: differential_one_sided}
   programming: {model: polynomial, variable: g_uS, coefficients: [1]}
   drift: {model: power_law, t0: 20, nu_mean: {poly: [0.1]}, nu_std: {poly: [0.01]}}
@@ -184,9 +191,10 @@ crossbar:
   tile: [16, 16]
   compensation: global
   read: clocked
+  iv: {model: cubic, a3: 0.1}
   ir_drop: {model: nodal, r_wire: 1.0, v_read: 0.2}
   dac: {bits: 8, bound: 1.0}
-  adc: {bits: 8, bound: 10.0}
+  adc: {bits: 8, bound: 10.0, per_column_gain_cv: 0.02, per_column_offset: 0.1}
 """
     others = {
         "differential_one_sided": ("differential_two_sided", "offset", "single_device", "n_pair, f: [1, 2]"),
@@ -198,10 +206,13 @@ crossbar:
             "model: log10_g, k: 0.1, t_read: 1.0e-6",
             "model: pcm_1f, coefficient: 0.01, exponent: 0.5, q_max: 0.2, t_read: 1.0e-6",
         ),
+        "model: nodal": ("model: polynomial",),
+        "mode: core_mean": ("mode: trim", "mode: residual", "mode: column_affine"),
         "law: ptat": ("law: constant_current",),
         "compensation: global": ("compensation: per_column",),
         "uniform, bits: 4, per: column": (
             "uniform, bits: 4, per: tensor",
+            "uniform, bits: 4, per: core",
             "subset_sum, bits: 4, per: core",
             "per_type, n_types: 4, per: core",
         ),

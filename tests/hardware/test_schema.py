@@ -13,6 +13,7 @@ from snnrobust.errors import ConfigError
 from snnrobust.hardware import schema
 from snnrobust.hardware.profile import check_profile, parse_profile
 from snnrobust.hardware.rules import UNITS
+from snnrobust.hardware.schema_calibration import Residual
 from snnrobust.hardware.schema_crossbar import Crossbar
 from snnrobust.snn import ROLES
 
@@ -163,7 +164,10 @@ BROKEN = {
     ),
     "misspelt choice": (
         "calibration: {mode: core_men}",
-        ["calibration.mode: unknown 'core_men' (did you mean 'core_mean'?); allowed: core_mean, none, residual, trim"],
+        [
+            "calibration.mode: unknown 'core_men' (did you mean 'core_mean'?); "
+            "allowed: column_affine, core_mean, none, residual, trim"
+        ],
     ),
     "level bounds": (
         tau_mem(f"{DEVICE}, level_dependence: {{exponent: -0.3, cv_min: 0.2, cv_max: 0.1}}"),
@@ -269,15 +273,15 @@ BROKEN = {
         ],
     ),
     "more base currents than any chip has": (
-        "quantization: {weight: {scheme: subset_sum, bits: 9}}",
+        "quantization: {weight: {scheme: subset_sum, bits: 9, per: core}}",
         ["quantization.weight.bits: 9 base currents; subset_sum allows 1 to 8"],
     ),
     "types of one sign": (
-        "quantization: {weight: {scheme: per_type, n_types: 3}}\nlimits: {fan_in: 64}",
+        "quantization: {weight: {scheme: per_type, n_types: 3, per: core}}\nlimits: {fan_in: 64}",
         ["quantization.weight.n_types: 3 must be even: half excitatory, half inhibitory"],
     ),
     "types without a budget": (
-        "quantization: {weight: {scheme: per_type, n_types: 4}}",
+        "quantization: {weight: {scheme: per_type, n_types: 4, per: core}}",
         ["limits: quantization.weight with scheme per_type needs `fan_in`, the entries of a neuron"],
     ),
     "a bias generator that cannot be": (
@@ -417,7 +421,7 @@ def test_one_error_does_not_hide_another():
 def test_roles_are_the_same_everywhere():
     roles = set(get_args(schema.Role))
     assert roles == set(schema.Parameters.model_fields) == set(UNITS)
-    assert roles == set(schema.Residual.model_fields) - set(schema.Block.model_fields)
+    assert roles == set(Residual.model_fields) - set(schema.Block.model_fields)
 
 
 def test_recurrent_weight_inherits_weight():
@@ -472,4 +476,4 @@ def test_the_crossbar_of_the_pcm_profile_has_the_numbers_of_its_source():
 def test_a_role_of_a_network_is_a_key_of_a_profile_and_the_other_way_round():
     assert get_args(schema.Role) == ROLES
     assert tuple(schema.Parameters.model_fields) == ROLES
-    assert set(schema.Residual.model_fields) - set(schema.Block.model_fields) == set(ROLES) == set(UNITS)
+    assert set(Residual.model_fields) - set(schema.Block.model_fields) == set(ROLES) == set(UNITS)

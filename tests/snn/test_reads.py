@@ -77,6 +77,19 @@ def test_the_equations_by_hand():
     assert bool((clocked[1] != 0).all())
 
 
+def test_offset_and_drop_by_hand():
+    weight = torch.tensor([[1.0, -2.0, 0.5, 4.0]], dtype=torch.float64)
+    x = torch.tensor([[[1.0, 0.0, -3.0, 1.0]], [[0.0] * 4]], dtype=torch.float64)  # [T, B, I]
+    # Two tiles of two sources. The first: w x = 1, of which source 0 loses nothing, and a = 0.1 * 2 * 1 = 0.2.
+    # The second: w x = -1.5 + 4, the far half of source 1 loses 4 (1 - 1/4) c(a) with a = 0.1 * 2 * 5.5 = 1.1.
+    c = 1.1 * (1.1 * (0.05 * 1.1 - 0.2) + 0.5)
+    reads = Reads(keys=(KEY,), offset=torch.tensor([0.25]), drop=0.1, recurrent_drop=7.0, rows=2)
+    found = reads.read(x, weight, first=0, step=0)[:, 0, 0]
+    assert found.tolist() == pytest.approx([1 + 0.25 + 2.5 - 3 * c + 0.25, 0.0], rel=1e-14)  # not read: no offset
+    feedback = Reads(keys=(KEY,), drop=7.0, recurrent_drop=0.1, rows=2).feedback(x[0], weight, 0)
+    assert feedback.item() == pytest.approx(3.5 - 3 * c, rel=1e-14)
+
+
 def networks():
     make = {"dt": 1e-3, "tau_syn": 4e-3, "v_th": 0.3}
     return {
@@ -98,13 +111,16 @@ def policies(net, instances):
             weight_noise=0.2,
             step=0.03,
             bound=torch.linspace(0.5, 3, layer.neurons),
+            offset=0.05 * torch.randn(layer.neurons, generator=generator),
+            drop=0.01 * torch.rand(layer.neurons, generator=generator),
+            recurrent_drop=0.02,
             rows=16 if name == "layer0" else None,
             clocked=name != "layer0",
         )
         for name, layer in net.spiking.items()
     }
     if isinstance(net.readout, LI):
-        found["readout"] = Reads(keys=keys, noise=0.1)
+        found["readout"] = Reads(keys=keys, noise=0.1, drop=0.01)
     return found
 
 
@@ -181,6 +197,10 @@ def test_gradients_pass_through_rounding():
 def test_bad_policies_are_named():
     with pytest.raises(ConfigError, match="keys"):
         Reads(keys=())
+    with pytest.raises(ConfigError, match="offset: must be finite"):
+        Reads(keys=(1,), offset=float("inf"))
+    with pytest.raises(ConfigError, match="drop: -1"):
+        Reads(keys=(1,), drop=-1.0)
     with pytest.raises(ConfigError, match="noise: -1"):
         Reads(keys=(1,), noise=-1.0)
     with pytest.raises(ShapeError, match="instances"):

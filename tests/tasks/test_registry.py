@@ -9,6 +9,8 @@ from snnrobust.errors import TaskError
 from snnrobust.tasks import Task, TaskInfo, list_tasks, load_task, register_task, registry
 
 NAMES = ["vowels", "temporal_xor", "keywords", "digits", "gestures", "ecg4", "ecg4_patients", "ecg6", "ecg_nv"]
+NAMES += ["fashion_mnist", "fashion_mnist_full"]
+SHIPPED = ["vowels", "temporal_xor", "fashion_mnist"]
 
 
 def toy(*, data=None, seed=0, steps=3) -> Task:
@@ -27,8 +29,8 @@ def clean(monkeypatch):
 def test_every_task_is_listed_without_data(nowhere):
     rows = {row.name: row for row in list_tasks()}
     assert list(rows) == NAMES
-    assert [name for name, row in rows.items() if row.shipped] == ["vowels", "temporal_xor"]
-    assert [name for name, row in rows.items() if row.available] == ["vowels", "temporal_xor"]
+    assert [name for name, row in rows.items() if row.shipped] == SHIPPED
+    assert [name for name, row in rows.items() if row.available] == SHIPPED
     assert rows["ecg4"].source == "mitbih"
     assert rows["temporal_xor"].source == "generated"
 
@@ -37,7 +39,7 @@ def test_listing_reads_no_file(nowhere):
     path = nowhere / "environment" / "har" / "spsw_har_50hz.npz"
     path.parent.mkdir()
     path.write_bytes(b"not an archive")
-    assert {row.name for row in list_tasks() if row.available} == {"vowels", "temporal_xor", "gestures"}
+    assert {row.name for row in list_tasks() if row.available} == {*SHIPPED, "gestures"}
 
 
 @pytest.mark.parametrize("name", NAMES)

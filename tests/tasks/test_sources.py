@@ -55,7 +55,7 @@ def test_a_data_folder_that_is_none_is_said_so(nowhere):
 def test_where_lists_every_source(nowhere):
     put(nowhere / "environment", DIGITS)
     rows = {row.source.name: row for row in sources.where()}
-    assert set(rows) == {"vowels", "keywords", "digits", "gestures", "mitbih"}
+    assert set(rows) == {"vowels", "keywords", "digits", "gestures", "mitbih", "fashion_mnist", "fashion_mnist_full"}
     assert rows["digits"].path == nowhere / "environment" / DIGITS.path
     assert rows["mitbih"].path is None
     assert rows["mitbih"].command == "snnrobust data download mitbih"

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from snnrobust.hardware.randomness import upper_quantile
-from snnrobust.hardware.schema import Faults
 from snnrobust.hardware.schema_crossbar import Crossbar
+from snnrobust.hardware.schema_digital import Faults
 
 CLUSTER = 8
 """Edge in cells of the blocks that share a part of their fate where faults are clustered."""
@@ -60,6 +60,20 @@ def stuck(selector: Tensor, target: Tensor, faults: Faults, crossbar: Crossbar) 
         anywhere = (crossbar.g_min + (crossbar.g_max - crossbar.g_min) * share).to(value.dtype)
         value = torch.where(tail > ends[1], value, anywhere)
     return Stuck(index, value.detach())
+
+
+def fault_masks(selector: Tensor, target: Tensor, faults: Faults, crossbar: Crossbar) -> dict[str, Tensor]:
+    """Where each kind of fault is that the profile has, by name: what `stuck` overwrites."""
+    low, high, missed = rates(faults)
+    ends = [upper_quantile(p) for p in (low, low + high, min(1.0, low + high + missed))]
+    found = {}
+    if low:
+        found["stuck_lrs"] = selector > ends[0]
+    if high:
+        found["stuck_hrs"] = (selector > ends[1]) & (selector <= ends[0])
+    if missed:
+        found["not_converged"] = (selector > ends[2]) & (selector <= ends[1]) & (target > crossbar.g_min)
+    return found
 
 
 def clustered(own: Tensor, block: Tensor) -> Tensor:

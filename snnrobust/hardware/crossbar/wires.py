@@ -27,6 +27,7 @@ from scipy.sparse.linalg import splu
 from torch import Tensor
 
 from snnrobust.errors import ConfigError, ShapeError
+from snnrobust.snn.reads import lost_on_bit_line
 
 Floats = NDArray[np.float64]
 
@@ -242,14 +243,10 @@ def _checked(g: Floats, r_word: float, r_bit: float) -> Floats:
 def polynomial_drop(w: Tensor, x: Tensor, *, r_wire: float, g_max: float, strength: float = 1.0) -> Tensor:
     """What a long bit line loses of the outputs w x, as a polynomial of its current: aihwkit's `ir_drop`.
 
-        a_o = n r_wire g_max sum_i |w_oi| |x_i|,   c = a (a (0.05 a - 0.2) + 0.5)
-        drop_o = strength c_o sum_i w_oi x_i (1 - (1 - i/n)^2)
-
-    i counts the n inputs of a tile from 0, in the order of their cells on the bit line. Input 0 loses nothing: it is
-    the cell at the converter, whereas input n - 1 is the far one; this is row n - 1 - i of `effective_conductances`.
-    Word lines have no resistance here. The drop is that of one tile; outputs of several tiles add up. Rasch et al.,
-    IEEE AICAS 2021, DOI 10.1109/AICAS51828.2021.9458494, in their code (`applyIrDrop` of the forward pass), where
-    1/(r_wire g_max) is `ir_drop_g_ratio` and strength `ir_drop`.
+    `lost_on_bit_line` with a = n r_wire g_max sum_i |w_oi| |x_i|. Input 0 loses nothing: it is the cell at the
+    converter, whereas input n - 1 is the far one; this is row n - 1 - i of `effective_conductances`. Word lines have no
+    resistance here. The drop is that of one tile; outputs of several tiles add up. In aihwkit 1/(r_wire g_max) is
+    `ir_drop_g_ratio` and strength `ir_drop`.
 
     Args:
         w: Weights of a tile [..., outputs, n] as fractions of the weight that g_max stands for.
@@ -271,12 +268,4 @@ def polynomial_drop(w: Tensor, x: Tensor, *, r_wire: float, g_max: float, streng
             raise ConfigError(f"{name}: {value} must be finite and at least 0")
     if w.ndim < 2 or x.shape[-1:] != w.shape[-1:]:
         raise ShapeError(f"x: shape {list(x.shape)} must end with the inputs of w, which has {list(w.shape)}")
-    inputs = w.shape[-1]
-    near = 1 - torch.arange(inputs, dtype=x.dtype, device=x.device) / inputs
-    current = (inputs * r_wire * g_max * SIEMENS) * (x.abs() @ w.abs().mT)
-    return strength * drop_factor(current) * ((x * (1 - near**2)) @ w.mT)
-
-
-def drop_factor(a: Tensor) -> Tensor:
-    """c = a (a (0.05 a - 0.2) + 0.5) of a relative bit line current a."""
-    return a * (a * (0.05 * a - 0.2) + 0.5)
+    return strength * lost_on_bit_line(x, w, r_wire * g_max * SIEMENS)

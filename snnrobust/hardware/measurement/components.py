@@ -108,15 +108,16 @@ class _Chip:
     left: Floats
 
 
-def decompose(values: Floats, places: Places) -> Decomposition:
+def decompose(values: Floats, places: Places, *, plane: bool = True) -> Decomposition:
     """Mean squares of a value a device, and the variances that follow.
 
     Args:
         values: One value a device, [N], without NaN.
         places: Where each device is.
+        plane: Whether chips may have a plane.
     """
     chips = [np.flatnonzero(places.chip == c) for c in np.unique(places.chip)]
-    planes = all(_carries_plane(places, index) for index in chips)
+    planes = plane and all(_carries_plane(places, index) for index in chips)
     fits = [_least_squares(values[index], places.take(index), planes) for index in chips]
     left = np.empty_like(values)
     for index, fit in zip(chips, fits, strict=True):

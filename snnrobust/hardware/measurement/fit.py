@@ -14,6 +14,7 @@ from snnrobust.hardware.measurement.components import Decomposition, Estimate, c
 from snnrobust.hardware.measurement.levels import LevelLaw, level_law, residuals
 from snnrobust.hardware.measurement.repeats import Readings, adjacent_covariance, readings
 from snnrobust.hardware.measurement.shape import Anomalies, Shape, anomalies, compare
+from snnrobust.hardware.measurement.spatial import Alike, alike, with_field, without
 from snnrobust.hardware.measurement.table import RANGE_UNIT, Measurements, Row
 
 Bools = NDArray[np.bool_]
@@ -43,6 +44,8 @@ class ParameterFit:
         noise: Spread of one reading around the device's value; None where it cannot be told from the device's own.
         noise_by: How it was told: trials, adjacent levels, or not separable.
         explained: R^2 of the planes within chips, None without coordinates.
+        alike: Whether neighbours are alike beyond the planes, and the field that then takes their place; None without
+            coordinates, or with too many devices a chip.
         shape: Normal against lognormal; None for an offset.
         anomalies: Devices apart from the others; they enter no spread.
         law: How the spread depends on the level; None with one level, or with too much noise.
@@ -61,6 +64,7 @@ class ParameterFit:
     noise: Estimate | None
     noise_by: str
     explained: float | None
+    alike: Alike | None
     shape: Shape | None
     anomalies: Anomalies
     law: LevelLaw | None
@@ -111,7 +115,8 @@ def fit_measurements(measurements: Measurements) -> Fit:
 def fit_parameter(parameter: str, rows: Sequence[Row]) -> ParameterFit:
     """The spread of one parameter.
 
-    Anomalous devices are taken out, then both shapes are decomposed, and the likelier one is kept.
+    Anomalous devices are taken out, then both shapes are decomposed, and the likelier one is kept. Where neighbours are
+    alike beyond a plane, a field takes its place.
 
     Raises:
         MeasurementError: If there are too few devices, or the unit of an offset is not v_th_range.
@@ -137,6 +142,14 @@ def fit_parameter(parameter: str, rows: Sequence[Row]) -> ParameterFit:
     to_spread = _cv_of_lognormal if shape is not None and shape.chosen == "lognormal" else math.sqrt
     device, noise, by = _separated(data, bulk, level, found)
     variances = {**found.variances, "device": device}
+    neighbours = None
+    if found.explained is not None:
+        values, places = data.values[bulk, level], data.places.take(bulk)
+        neighbours = alike(values, found.left, places)
+        if neighbours is not None and neighbours.field is not None:
+            variances = with_field(decompose(values, places, plane=False).variances, neighbours.field)
+            noise_of_mean = found.residual.value - device.value
+            variances["device"] = without(neighbours.field.nugget, 1.0, Estimate(*(noise_of_mean,) * 3))
     return ParameterFit(
         parameter=parameter,
         offset=offset,
@@ -151,6 +164,7 @@ def fit_parameter(parameter: str, rows: Sequence[Row]) -> ParameterFit:
         noise=None if noise is None else _each(noise, to_spread),
         noise_by=by,
         explained=found.explained,
+        alike=neighbours,
         shape=shape,
         anomalies=odd,
         law=None if offset else level_law(data, bulk, to_spread),

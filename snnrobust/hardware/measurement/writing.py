@@ -13,6 +13,7 @@ from snnrobust.errors import ProfileError
 from snnrobust.hardware import rules
 from snnrobust.hardware.measurement.components import Estimate
 from snnrobust.hardware.measurement.fit import COMPONENTS, NOT_SEPARABLE, Fit, ParameterFit
+from snnrobust.hardware.measurement.spatial import MOST, Alike
 from snnrobust.hardware.profile import Profile
 from snnrobust.hardware.yaml_lines import show
 
@@ -73,8 +74,8 @@ def _entry(found: ParameterFit, source: str) -> dict[str, object]:
     components = {}
     for name, spread in found.spreads.items():
         if spread.value > 0:
-            kernel = {"kernel": "plane"} if name == "spatial" else {}
-            note = f"{_population(found)}; 95 % {_range(spread)}"
+            kernel, more = _kernel(found) if name == "spatial" else ({}, "")
+            note = f"{_population(found)}; 95 % {_range(spread)}{more}"
             components[name] = {key: _rounded(spread.value), **kernel, **known, "note": note}
     entry: dict[str, object] = {
         "distribution": found.distribution if components else "none",
@@ -100,6 +101,15 @@ def _entry(found: ParameterFit, source: str) -> dict[str, object]:
     if found.distribution == "normal" and not found.offset and total > rules.WIDE_NORMAL:
         entry |= {"clip": [0.0, None], "evidence": "assumption"}
     return {**entry, "note": _note(found)}
+
+
+def _kernel(found: ParameterFit) -> tuple[dict[str, object], str]:
+    """What the profile says of a spatial component, and the interval of its length."""
+    field = None if found.alike is None else found.alike.field
+    if field is None:
+        return {"kernel": "plane"}, ""
+    length = f"; correlation_length {_range(field.length)}"
+    return {"kernel": field.kernel, "correlation_length": _rounded(field.length.value)}, length
 
 
 def _total(found: ParameterFit) -> float:
@@ -129,6 +139,10 @@ def _lines(found: ParameterFit) -> Iterator[str]:
         yield f"read-out   {_shown(found.noise)}{unit} for one reading, by {found.noise_by}"
     if found.explained is not None:
         yield f"plane explains R^2 = {found.explained:.2f} of the variance within chips"
+    if found.alike is not None:
+        yield from _neighbours(found.alike)
+    elif found.explained is not None:
+        yield f"beyond the plane: not tested, a chip has more than {MOST} devices"
     if found.shape is not None:
         shape = found.shape
         verdict = shape.chosen if shape.decided else "undecided, lognormal by default"
@@ -142,6 +156,23 @@ def _lines(found: ParameterFit) -> Iterator[str]:
         exponent = found.law.exponent
         verdict = "" if _away_from_zero(exponent) else "; holds 0, so the profile has no level dependence"
         yield f"level dependence: cv ~ level^p, p = {exponent.value:.3f} ({_range(exponent)}){verdict}"
+
+
+def _neighbours(alike: Alike) -> Iterator[str]:
+    """What Moran's test says, and the field."""
+    text = f"beyond the plane: Moran's I of neighbours has probability {alike.probability:.2g} for independent devices"
+    if alike.field is not None:
+        length, kernel = alike.field.length, alike.field.kernel
+        yield text
+        verdict = kernel if alike.field.decided else f"{kernel} (exponential and rbf are not told apart)"
+        yield (
+            f"so the spatial part is a field, {verdict}, of correlation length {length.value:.2g} of the die's edge "
+            f"({_range(length)})"
+        )
+    elif alike.significant:
+        yield f"{text}; the correlation length of a field is not identifiable, so the profile has the plane"
+    else:
+        yield text
 
 
 def _note(found: ParameterFit) -> str:

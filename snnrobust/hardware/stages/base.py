@@ -15,8 +15,8 @@ from snnrobust.snn.specs import ParameterSpec
 Z = Mapping[str, Tensor]
 """Coordinates by `Coordinate.key`, each in its nominal shape or with a leading instance axis; absent ones are 0."""
 
-Kind = Literal["continuous", "fixed", "temporal", "slow"]
-STATIC: tuple[Kind, ...] = ("continuous", "fixed")
+Kind = Literal["continuous", "fixed", "converter", "temporal", "slow"]
+STATIC: tuple[Kind, ...] = ("continuous", "fixed", "converter")
 """Kinds of coordinates that a chip keeps."""
 TEMPORAL: tuple[Kind, ...] = ("temporal", "slow")
 """Kinds that are drawn again while it is used."""
@@ -34,7 +34,8 @@ class Coordinate:
         component: Which contribution it drives: die, spatial, device, ...
         granularity: What shares one value; a part of the random key.
         shape: Shape for one instance.
-        kind: "continuous" ones can be attacked; "fixed" ones decide outliers and faults and are held at their draw;
+        kind: "continuous" ones can be attacked; "fixed" ones decide outliers and faults and are held at their draw,
+            "converter" ones move no parameter but what is read, and are held, too;
             "temporal" ones are drawn again in every trial, "slow" ones in every part of a trial.
         per_write: It is drawn again whenever the parameter is written.
     """

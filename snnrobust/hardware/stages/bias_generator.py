@@ -44,19 +44,32 @@ class BiasGenerator:
     @cached_property
     def currents(self) -> NDArray[np.float64]:
         """Every current that it can set, A, ascending; the first is 0."""
+        scales = self.i_max / self.ratio ** np.arange(self.coarse)
+        return np.unique(np.outer(scales, self._fine))
+
+    @cached_property
+    def _fine(self) -> NDArray[np.float64]:
+        """What each fine code gives of its full scale."""
         top = 2**self.fine_bits - 1
-        fine = np.arange(top + 1) / top
+        fine: NDArray[np.float64] = np.arange(top + 1) / top
         if self.nonmonotonic and self.fine_bits >= 3:
             falls = np.arange(1, 8) * 2 ** (self.fine_bits - 3)
             fine[falls] = (1 - FALL) * fine[falls - 1]
-        scales = self.i_max / self.ratio ** np.arange(self.coarse)
-        return np.unique(np.outer(scales, fine))
+        return fine
 
     def nearest(self, current: NDArray[np.float64], *, zero: bool = True) -> NDArray[np.float64]:
         """The currents that it sets for those wanted, A; never 0 unless `zero` is allowed."""
         levels = self.currents if zero else self.currents[1:]
         found: NDArray[np.float64] = levels[np.searchsorted((levels[1:] + levels[:-1]) / 2, current)]
         return found
+
+    def codes(self, current: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Coarse range m and fine code f of currents that it sets, A; of equal currents the widest range."""
+        table = np.outer(self.i_max / self.ratio ** np.arange(self.coarse), self._fine).ravel()
+        order = np.argsort(table, kind="stable")
+        place = np.clip(np.searchsorted(table[order], current * (1 - 1e-12)), 0, len(table) - 1)
+        coarse, fine = np.divmod(order[place], len(self._fine))
+        return np.where(fine > 0, coarse, 0), fine
 
     def rounded(self, values: NDArray[np.float64], typical: float, *, inverse: bool = False) -> NDArray[np.float64]:
         """Values >= 0 that the nearest currents give, where `typical` is set by `i_reference`; 0 stays 0.
@@ -98,15 +111,36 @@ class CoarseFine:
     def apply(self, theta: Tensor, z: Z, context: Context) -> Tensor:
         """The value that the generator sets."""
         value = theta.detach()
+        origin, distance, typical = self._distance(value, context)
+        sizes, inverse = np.abs(distance), context.spec.role in INVERSE
+        made = np.sign(distance) * self.generator.rounded(sizes, typical, inverse=inverse)
+        return straight_through(theta, origin + torch.from_numpy(np.asarray(made)).to(value))
+
+    def codes(self, theta: Tensor, context: Context) -> dict[str, Tensor]:
+        """The range `coarse` and the code `fine` of each value, negative where it is, and its `current` in A."""
+        stored = self.apply(theta, {}, context).detach()
+        typical = self._distance(theta.detach(), context)[2]
+        distance = self._distance(stored, context)[1]
+        size = np.abs(distance)
+        ratio = np.where(size > 0, size, typical or 1.0) / (typical or 1.0)
+        current = self.generator.i_reference * (1 / ratio if context.spec.role in INVERSE else ratio)
+        current = self.generator.nearest(np.where(size > 0, current, 0.0))
+        coarse, fine = self.generator.codes(current)
+        found = {"coarse": coarse, "fine": np.sign(distance).astype(np.int64) * fine}
+        return {name: torch.from_numpy(np.asarray(code)).int() for name, code in found.items()} | {
+            "current": torch.from_numpy(np.asarray(current)).to(theta)
+        }
+
+    @staticmethod
+    def _distance(value: Tensor, context: Context) -> tuple[Tensor, NDArray[np.float64], float]:
+        """What values count from, their distance from it, and the typical size of that."""
         origin = torch.zeros_like(value)
         if context.spec.role == "v_th" and "v_leak" in context.siblings:
             origin = origin + context.siblings["v_leak"].detach()
         distance = (value - origin).cpu().double().numpy()
         sizes = np.abs(distance)
         present = sizes[np.isfinite(sizes) & (sizes > 0)]
-        typical = float(np.median(present)) if present.size else 0.0
-        made = np.sign(distance) * self.generator.rounded(sizes, typical, inverse=context.spec.role in INVERSE)
-        return straight_through(theta, origin + torch.from_numpy(np.asarray(made)).to(value))
+        return origin, distance, float(np.median(present)) if present.size else 0.0
 
     def project(self, z: Z, k: float) -> dict[str, Tensor]:
         """Nothing to project."""

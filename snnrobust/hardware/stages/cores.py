@@ -13,32 +13,43 @@ from snnrobust.hardware.stages.base import Context, straight_through
 from snnrobust.snn.specs import WEIGHTS
 
 Array = NDArray[np.float64]
+Cores = tuple[int, ...] | None
+"""Neurons of a layer on each core in turn; None for all on one."""
 FIRST_STEPS = 6
 
 
-def stored_by_core(theta: Tensor, context: Context, per_core: int | None, store: Callable[[Array], Array]) -> Tensor:
+def stored_by_core(theta: Tensor, context: Context, cores: Cores, store: Callable[[Array], Array]) -> Tensor:
     """Weights as their cores store them, with the gradient of the weights as they were.
 
     Args:
         theta: One weight tensor of a layer, without an instance axis.
         context: Where it stands; the layer's other weights are among the siblings.
-        per_core: Neurons that one core takes, counted from the layer's first; None for one core. Where a core holds
-            parts of two layers, each part is taken to have currents of its own.
+        cores: Neurons of the layer on each core in turn (layout.py); None for all on one. Where a core holds parts of
+            two layers, each part is taken to have currents of its own.
         store: From the weights [n, S] of a core's n neurons over all their synapses (inputs first, then recurrent
             ones) to their stored values.
 
     Returns:
         Like theta, and theta itself where a weight is not finite.
     """
-    rows = _rows(theta, context)
-    whole = layer_rows(theta, context)
-    if not np.isfinite(whole).all():
+    if not np.isfinite(layer_rows(theta, context)).all():
         return theta
-    step = per_core or len(whole)
-    values = np.concatenate([store(whole[start : start + step]) for start in range(0, len(whole), step)])
+    return straight_through(theta, of_cores(theta, context, cores, store))
+
+
+def of_cores(theta: Tensor, context: Context, cores: Cores, make: Callable[[Array], Array]) -> Tensor:
+    """What `make` gives of each core's weights [n, S], one value a synapse, for this tensor's synapses; as theta."""
+    rows, whole = _rows(theta, context), layer_rows(theta, context)
+    values = np.concatenate([make(whole[part]) for part in parts(len(whole), cores)])
     width = rows[context.spec.role].shape[1]
     own = values[:, :width] if context.spec.role == next(iter(rows)) else values[:, -width:]
-    return straight_through(theta, torch.from_numpy(own.copy()).to(theta).reshape(theta.shape))
+    return torch.from_numpy(own.copy()).to(theta).reshape(theta.shape)
+
+
+def parts(neurons: int, cores: Cores) -> list[slice]:
+    """The neurons of a layer core by core."""
+    ends = np.cumsum(cores or (neurons,)).tolist()
+    return [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def layer_rows(theta: Tensor, context: Context) -> Array:

@@ -14,7 +14,7 @@ from snnrobust.hardware.crossbar.drift import drifted, moves
 from snnrobust.hardware.crossbar.mapping import Scale, conductances, devices, relative, relative_weight, scale_of
 from snnrobust.hardware.crossbar.programming import at_least_zero, programmed, programming_sigma
 from snnrobust.hardware.crossbar.read_noise import read_sigma, shares
-from snnrobust.hardware.crossbar.stuck import block_shape, clustered, rates, stuck
+from snnrobust.hardware.crossbar.stuck import block_shape, clustered, fault_masks, rates, stuck
 from snnrobust.hardware.crossbar.wires import through_wires
 from snnrobust.hardware.stages.base import (
     STATIC,
@@ -29,8 +29,8 @@ from snnrobust.hardware.stages.base import (
 )
 
 if TYPE_CHECKING:
-    from snnrobust.hardware.schema import Faults
     from snnrobust.hardware.schema_crossbar import Crossbar
+    from snnrobust.hardware.schema_digital import Faults
 
 
 class Cell(NamedTuple):
@@ -61,13 +61,20 @@ class Array:
     faults: Faults
     time: float
 
+    @property
+    def wired(self) -> bool:
+        """Whether wires of some resistance belong to what the array multiplies by."""
+        drop = self.crossbar.ir_drop
+        return drop is not None and drop.model == "nodal" and bool(drop.r_wire)
+
     def coordinates(self) -> tuple[Coordinate, ...]:
         """For each device: its programming error, faults, drift, and the frozen and slow parts of its read noise."""
         return tuple(c for device in devices(self.crossbar) for c in self._of(device).values())
 
     def apply(self, theta: Tensor, z: Z, context: Context) -> Tensor:
         """The weights that the array has when it is read."""
-        if all(c.key not in z for c in self.coordinates()):
+        own = self.coordinates()
+        if own and all(c.key not in z for c in own):
             return theta
         return self.read(theta, self.written(theta, z), z)
 
@@ -117,6 +124,19 @@ class Array:
             return now.reshape(*now.shape[:-2], *self.shape)
 
         return by_instance(read, theta, *cells, *(z.get(key) for key in own))
+
+    def faulty(self, theta: Tensor, z: Z) -> dict[str, Tensor]:
+        """Which devices have a fault, [.., *shape] of bool by `device.fault`, for weights that are to be written."""
+        matrix, scale = self._scaled(theta)
+        targets = conductances(relative(matrix, scale), self.crossbar)
+        found = {}
+        for device, target in zip(devices(self.crossbar), targets, strict=True):
+            own = {part: self._matrix(z[c.key]) for part, c in self._of(device).items() if c.key in z}
+            if "fault" in own:
+                chosen = own["fault"] if "cluster" not in own else clustered(own["fault"], own["cluster"])
+                for fault, where in fault_masks(chosen, target, self.faults, self.crossbar).items():
+                    found[f"{device}.{fault}"] = where.reshape(*where.shape[:-2], *self.shape)
+        return found
 
     def project(self, z: Z, k: float) -> dict[str, Tensor]:
         """Each continuous coordinate of a device clipped to [-k, k]."""
@@ -183,7 +203,7 @@ class Array:
     def _wired(self, g: Tensor) -> Tensor:
         """What the array multiplies by, given the resistance of its wires; its rows are inputs."""
         drop = self.crossbar.ir_drop
-        if drop is None or drop.model != "nodal" or not drop.r_wire:
+        if drop is None or not drop.r_wire or not self.wired:
             return g
         return through_wires(g.clamp_min(0).mT, r_wire=drop.r_wire, tile=self.crossbar.tile).mT
 

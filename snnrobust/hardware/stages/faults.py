@@ -37,10 +37,13 @@ class Dead:
 
     def apply(self, theta: Tensor, z: Z, context: Context) -> Tensor:
         """theta, and 0 where dead."""
-        key = self.coordinates()[0].key
-        if key not in z:
+        if self.coordinates()[0].key not in z:
             return theta
-        return theta * (z[key] <= upper_quantile(self.probability)).to(theta.dtype)
+        return theta * (~self.dead(z)).to(theta.dtype)
+
+    def dead(self, z: Z) -> Tensor:
+        """True where dead, [*shape] or [K, *shape]."""
+        return z[self.coordinates()[0].key] > upper_quantile(self.probability)
 
     def project(self, z: Z, k: float) -> dict[str, Tensor]:
         """Faults are held at their draw."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from snnrobust.hardware.stages.base import Context, Coordinate, Z
 from snnrobust.hardware.stages.bias_generator import BiasGenerator
-from snnrobust.hardware.stages.cores import Array, best_of, stored_by_core, unexplained
-from snnrobust.hardware.stages.entries import choose
+from snnrobust.hardware.stages.cores import Array, best_of, of_cores, parts, stored_by_core, unexplained
+from snnrobust.hardware.stages.entries import Entries, choose
 
 MULTIPLES = 16
 """Counts by which a size may be a multiple of a smaller one, in looking for a start."""
@@ -36,13 +37,13 @@ class PerType:
     Attributes:
         n_types: Synapse types, an even number.
         budget: Entries that a neuron has.
-        per_core: Neurons of one core; None for the whole layer on one.
+        cores: Neurons of the layer on each core in turn; None for all on one.
         generator: What makes the strengths, where these are not arbitrary.
     """
 
     n_types: int
     budget: int
-    per_core: int | None = None
+    cores: tuple[int, ...] | None = None
     generator: BiasGenerator | None = None
 
     def coordinates(self) -> tuple[Coordinate, ...]:
@@ -51,7 +52,7 @@ class PerType:
 
     def apply(self, theta: Tensor, z: Z, context: Context) -> Tensor:
         """The stored value."""
-        return stored_by_core(theta, context, self.per_core, self.stored)
+        return stored_by_core(theta, context, self.cores, self.stored)
 
     def project(self, z: Z, k: float) -> dict[str, Tensor]:
         """Nothing to project."""
@@ -59,15 +60,32 @@ class PerType:
 
     def stored(self, weights: Array) -> Array:
         """Stored weights of one core."""
-        found = choose(weights, self.strengths(weights), self.budget)
+        found = self._entries(weights)
         values: Array = np.sign(weights) * found.number * found.size
         return values
 
+    def codes(self, theta: Tensor, context: Context) -> dict[str, Tensor]:
+        """The number of entries of each synapse as `code`, negative for an inhibitory type, and their `step`.
+
+        And which of the types of its sign each uses, from 0.
+        """
+
+        def chosen(part: Callable[[Entries], NDArray[np.generic]]) -> Tensor:
+            return of_cores(theta, context, self.cores, lambda w: part(self._entries(w)).astype(np.float64))
+
+        return {
+            "code": (torch.sign(theta.detach()) * chosen(lambda e: e.number)).int(),
+            "step": chosen(lambda e: e.size),
+            "type": chosen(lambda e: e.kind).int(),
+        }
+
+    def _entries(self, weights: Array) -> Entries:
+        return choose(weights, self.strengths(weights), self.budget)
+
     def wanted(self, weights: Array) -> NDArray[np.int64]:
         """Entries that each neuron of a layer would take without a budget, for weights [N, S] of all its synapses."""
-        step = self.per_core or len(weights)
-        parts = [weights[start : start + step] for start in range(0, len(weights), step)]
-        counts = [choose(part, self.strengths(part)).number.sum(axis=1) for part in parts]
+        cores = [weights[part] for part in parts(len(weights), self.cores)]
+        counts = [choose(core, self.strengths(core)).number.sum(axis=1) for core in cores]
         return np.concatenate(counts).astype(np.int64)
 
     def strengths(self, weights: Array) -> Array:

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 from scipy.optimize import nnls
 from torch import Tensor
 
 from snnrobust.hardware.stages.base import Context, Coordinate, Z
 from snnrobust.hardware.stages.bias_generator import BiasGenerator
-from snnrobust.hardware.stages.cores import Array, best_of, stored_by_core, unexplained
+from snnrobust.hardware.stages.cores import Array, best_of, layer_rows, of_cores, parts, stored_by_core, unexplained
 
 
 @dataclass(frozen=True)
@@ -27,12 +29,12 @@ class SubsetSum:
 
     Attributes:
         bits: Base currents of a core.
-        per_core: Neurons of one core; None for the whole layer on one.
+        cores: Neurons of the layer on each core in turn; None for all on one.
         generator: What makes the base currents, where these are not arbitrary.
     """
 
     bits: int
-    per_core: int | None = None
+    cores: tuple[int, ...] | None = None
     generator: BiasGenerator | None = None
 
     def coordinates(self) -> tuple[Coordinate, ...]:
@@ -41,7 +43,7 @@ class SubsetSum:
 
     def apply(self, theta: Tensor, z: Z, context: Context) -> Tensor:
         """The stored value."""
-        return stored_by_core(theta, context, self.per_core, self.stored)
+        return stored_by_core(theta, context, self.cores, self.stored)
 
     def project(self, z: Z, k: float) -> dict[str, Tensor]:
         """Nothing to project."""
@@ -49,10 +51,28 @@ class SubsetSum:
 
     def stored(self, weights: Array) -> Array:
         """Stored weights of one core."""
-        levels = np.sort(_masks(self.bits) @ self.currents(weights))
-        nearest = np.searchsorted((levels[1:] + levels[:-1]) / 2, np.abs(weights))
-        values: Array = np.sign(weights) * levels[nearest]
+        base = self.currents(weights)
+        values: Array = np.sign(weights) * (_masks(self.bits) @ base)[_nearest_mask(weights, base)]
         return values
+
+    def codes(self, theta: Tensor, context: Context) -> dict[str, Tensor]:
+        """The mask of each synapse as a number `code`, bit j for current j, negative for an inhibitory one.
+
+        And the `currents` [N, bits] of each neuron's core.
+        """
+        whole = layer_rows(theta, context)
+        bases = [self.currents(whole[part]) for part in parts(len(whole), self.cores)]
+        sizes = [len(whole[part]) for part in parts(len(whole), self.cores)]
+
+        def code(weights: Array) -> Array:
+            signed: Array = np.sign(weights) * _nearest_mask(weights, self.currents(weights))
+            return signed
+
+        currents = np.repeat(np.stack(bases), sizes, axis=0)
+        return {
+            "code": of_cores(theta, context, self.cores, code).int(),
+            "currents": torch.from_numpy(currents).to(theta),
+        }
 
     def currents(self, weights: Array) -> Array:
         """Base currents [bits] of one core's weights."""
@@ -86,6 +106,14 @@ class SubsetSum:
                 powers = ratio ** np.arange(self.bits)
                 yield powers / powers.sum() * np.quantile(sizes, quantile)
         yield unexplained(sizes, self.bits, lambda found: _masks(len(found)) @ found)
+
+
+def _nearest_mask(weights: Array, base: Array) -> NDArray[np.intp]:
+    """The subset of base currents whose sum is nearest to each |weight|, as a number; of equal sums any."""
+    levels = _masks(len(base)) @ base
+    order = np.argsort(levels, kind="stable")
+    found: NDArray[np.intp] = order[np.searchsorted((levels[order][1:] + levels[order][:-1]) / 2, np.abs(weights))]
+    return found
 
 
 def _masks(bits: int) -> Array:

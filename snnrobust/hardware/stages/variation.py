@@ -14,7 +14,7 @@ value, where zeta = 0 is the median. A tensor without any coordinate in z stays 
 
 z_c is one draw a chip (die), a core (core), a value of a field over the die (spatial, fields.py) or one draw an element
 of the granularity (device), which may be correlated with those of other roles (correlation.py). Away from T_ref, S of a
-lognormal is S T_ref / T (environment.py).
+lognormal is S T_ref / T (environment.py). What a calibration leaves of a deviation is in calibration.py.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
 from snnrobust.hardware.randomness import upper_quantile
 from snnrobust.hardware.stages.base import Context, Coordinate, Z, aligned, by_instance, by_sign, device_shape
+from snnrobust.hardware.stages.distributions import mapped, spread_at
 from snnrobust.hardware.stages.fields import field
 from snnrobust.snn.specs import ParameterSpec
 
 if TYPE_CHECKING:
     from snnrobust.hardware.schema import Component, Parameter
+    from snnrobust.hardware.stages.calibration import Correction
     from snnrobust.hardware.stages.correlation import Mixing
 
-Move = Callable[[Tensor | None, Tensor | None, Tensor | None], Tensor]
-"""theta' from static, temporal and outlier parts of the devices."""
 STATIC = ("die", "core", "spatial", "device")
 SHARED = ("per_core", "per_die")
 """Granularities at which other tensors of the role share a device draw."""
@@ -58,6 +58,24 @@ class Site:
     basis: Tensor | None = None
 
 
+class _Scale(NamedTuple):
+    """How deviations move a tensor.
+
+    Attributes:
+        spread: S at T.
+        total: S with the temporal part.
+        negative: See `_negative`.
+        ends: Where a truncated distribution ends.
+        value: theta' of a deviation, and of the factor of outliers.
+    """
+
+    spread: Tensor
+    total: Tensor
+    negative: Tensor | None
+    ends: tuple[Tensor | float, Tensor | float]
+    value: Callable[[Tensor, Tensor | None], Tensor]
+
+
 @dataclass(frozen=True)
 class Variation:
     """The spread of one parameter tensor (formulas above).
@@ -70,6 +88,7 @@ class Variation:
         site: Where its neurons lie.
         spread_factor: s(T) / s(T_ref) of the static components.
         mixing: How its device draws are correlated with those of other roles; None where they are not.
+        calibration: What is done about it on a calibrated chip; None where nothing is.
     """
 
     name: str
@@ -79,9 +98,10 @@ class Variation:
     site: Site
     spread_factor: float = 1.0
     mixing: Mixing | None = None
+    calibration: Correction | None = None
 
     def coordinates(self) -> tuple[Coordinate, ...]:
-        """die, core, spatial and device where their spread is not zero; temporal; two for outliers."""
+        """die, core, spatial and device where their spread is not zero; temporal; two for outliers; a calibration's."""
         if self.entry.distribution == "none":
             return ()
         cores, spatial = (self.site.cores,), self.entry.components.spatial
@@ -102,24 +122,42 @@ class Variation:
         if self.entry.outliers and self.entry.outliers.fraction:
             for part in ("outlier", "outlier_size"):
                 found.append(Coordinate(self.name, part, self.entry.granularity, shape, "fixed"))
-        return tuple(found)
+        return (*found, *(() if self.calibration is None else self.calibration.coordinates()))
 
     def apply(self, theta: Tensor, z: Z, context: Context) -> Tensor:
         """theta' of this module's formulas, with the instance axis of z if it has one."""
         parts = self.standardised(z, theta), self._moving(z, theta), self._outlier_factor(z, theta)
-        if all(part is None for part in parts):
+        settings = () if self.calibration is None else self.calibration.settings(self, z, theta)
+        if all(part is None for part in (*parts, *settings)):
             return theta
-        move = self._absolute if self.entry.mode == "absolute" else self._relative
-        return by_instance(move(theta, context), theta, *parts)
+        scale = self._scale_of(theta, context)
 
-    def between(self, theta: Tensor, low: float, high: float, context: Context) -> tuple[Tensor, Tensor]:
+        def moved(
+            static: Tensor | None, moving: Tensor | None, outlier: Tensor | None, *settings: Tensor | None
+        ) -> Tensor:
+            odd = None if outlier is None else self._each(outlier, scale.negative)
+            if self.calibration is None:
+                return scale.value(self._deviation(scale, static, moving), odd)
+            return scale.value(self._left(self.calibration, scale, theta, static, moving, odd, settings), None)
+
+        return by_instance(moved, theta, *parts, *settings)
+
+    def between(self, theta: Tensor, low: float, high: float, context: Context, k: float) -> tuple[Tensor, Tensor]:
         """The least and the largest theta' of devices with low <= zeta <= high; theta' is monotone in zeta.
 
-        What is drawn in every trial is at its median, and no device is an outlier.
+        What is drawn in every trial is at its median, and no device is an outlier. A calibration's own coordinates are
+        within the box of k standard deviations; its ends are outer bounds.
         """
-        move = (self._absolute if self.entry.mode == "absolute" else self._relative)(theta, context)
-        ends = [move(theta.new_full((1,) * theta.ndim, zeta), None, None) for zeta in (low, high)]
-        return torch.minimum(*ends), torch.maximum(*ends)
+        scale = self._scale_of(theta, context)
+        zetas = [theta.new_full((1,) * theta.ndim, zeta) for zeta in (low, high)]
+        ends = [self._deviation(scale, zeta, None) for zeta in zetas]
+        if self.calibration is not None:
+            met = [self._deviation(self._when_calibrated(scale), zeta, None) for zeta in zetas]
+            change = [now - before for now, before in zip(ends, met, strict=True)]
+            left = self.calibration.reach(met[0], met[1], k)
+            ends = [left[0] + torch.minimum(*change), left[1] + torch.maximum(*change)]
+        values = [scale.value(end, None) for end in ends]
+        return torch.minimum(*values), torch.maximum(*values)
 
     def reaches(self, k: float, shared: Mapping[str, tuple[float, float]]) -> tuple[float, float]:
         """Ends of zeta in the box of k standard deviations, over all elements.
@@ -130,7 +168,7 @@ class Variation:
         """
         low, high = 0.0, 0.0
         for c in self.coordinates():
-            if c.kind == "continuous":
+            if c.component in STATIC:
                 factor = self.shares()[c.component]
                 if c.component == "spatial" and self.site.basis is not None:
                     factor *= float(self.site.basis.abs().sum(1).max())
@@ -148,7 +186,12 @@ class Variation:
         coordinates of the chip are first scaled down together. Correlated devices are scaled down neuron by neuron
         (correlation.py), and the shared sum must by itself be within the bound.
         """
-        used = {c.component: c for c in self.coordinates() if c.kind == "continuous" and c.key in z}
+        own_of_lab = () if self.calibration is None else self.calibration.coordinates()
+        of_lab = {c.key: z[c.key].clamp(-k, k) for c in own_of_lab if c.key in z}
+        return {**self._project_static(z, k), **of_lab}
+
+    def _project_static(self, z: Z, k: float) -> dict[str, Tensor]:
+        used = {c.component: c for c in self.coordinates() if c.component in STATIC and c.key in z}
         own = None if self.entry.granularity in SHARED else used.pop("device", None)
         moved = {c.key: z[c.key].clamp(-k, k) for c in used.values()}
         reach = self.shares()["device"] if own is not None else 0.0
@@ -222,10 +265,10 @@ class Variation:
         used = {c.component: c for c in self.coordinates() if c.key in z}
         share = self.shares()
         names = STATIC if self.entry.granularity in SHARED else STATIC[:-1]
-        terms = [share[name] * self._on_elements(used[name], z) for name in names if name in used]
+        terms = [share[name] * self.on_elements(used[name], z) for name in names if name in used]
         return sum(terms[1:], terms[0]) if terms else None
 
-    def _on_elements(self, c: Coordinate, z: Z) -> Tensor:
+    def on_elements(self, c: Coordinate, z: Z) -> Tensor:
         """A coordinate as values that broadcast against the tensor: of each neuron its core's, or its field's."""
         value, ndim = z[c.key], len(self.spec.shape)
         if c.component == "spatial" and self.site.basis is not None:
@@ -246,7 +289,7 @@ class Variation:
         found = next((c for c in self.coordinates() if c.component == component), None)
         if found is None or found.key not in z:
             return None
-        return self._on_elements(found, z).to(theta.dtype)
+        return self.on_elements(found, z).to(theta.dtype)
 
     def _negative(self, theta: Tensor) -> Tensor | None:
         """1 for inhibitory weights and 0 for the others, where these are different devices of a neuron."""
@@ -258,27 +301,27 @@ class Variation:
         ndim = len(self.spec.shape)
         return value if negative is None or value.shape[1 - ndim] == 1 else by_sign(value, negative, ndim)
 
-    def _relative(self, theta: Tensor, context: Context) -> Move:
+    def _scale_of(self, theta: Tensor, context: Context) -> _Scale:
+        return self._absolute(theta, context) if self.entry.mode == "absolute" else self._relative(theta, context)
+
+    def _relative(self, theta: Tensor, context: Context) -> _Scale:
         base = context.siblings["v_leak"] if self.spec.role == "v_th" and "v_leak" in context.siblings else None
         distance = theta if base is None else theta - base
-        spread = self._total_spread(distance)
-        total, negative = self._with_temporal(spread), self._negative(theta)
         low, high = self.entry.clip or (None, None)
         ends = (0.0 if low is None else low) - 1, math.inf if high is None else high - 1
 
-        def moved(static: Tensor | None, moving: Tensor | None, outlier: Tensor | None) -> Tensor:
-            factor = 1 + self._mapped(self._deviation(spread, static, moving, negative), total, *ends)
+        def value(deviation: Tensor, outlier: Tensor | None) -> Tensor:
+            factor = 1 + (torch.expm1(deviation) if self.logarithmic else deviation)
             if outlier is not None:
-                factor = factor * self._each(outlier, negative)
+                factor = factor * outlier
             if self.entry.clip is not None:
                 factor = factor.clamp(*self.entry.clip)
             return distance * factor if base is None else base + distance * factor
 
-        return moved
+        spread = self._total_spread(distance)
+        return _Scale(spread, self._with_temporal(spread), self._negative(theta), ends, value)
 
-    def _absolute(self, theta: Tensor, context: Context) -> Move:
-        spread = self._total_spread(theta)
-        total, negative = self._with_temporal(spread), self._negative(theta)
+    def _absolute(self, theta: Tensor, context: Context) -> _Scale:
         unit: Tensor | float = 1.0
         if self.entry.unit == "v_th_range":
             one = torch.ones((), dtype=theta.dtype, device=theta.device)
@@ -287,63 +330,57 @@ class Variation:
         size = torch.as_tensor(unit).abs().clamp_min(1e-12)
         ends = -math.inf if low is None else (low - theta) / size, math.inf if high is None else (high - theta) / size
 
-        def moved(static: Tensor | None, moving: Tensor | None, outlier: Tensor | None) -> Tensor:
-            value = theta + unit * self._mapped(self._deviation(spread, static, moving, negative), total, *ends)
-            return value if self.entry.clip is None else value.clamp(*self.entry.clip)
+        def value(deviation: Tensor, outlier: Tensor | None) -> Tensor:
+            moved = theta + unit * deviation
+            return moved if self.entry.clip is None else moved.clamp(*self.entry.clip)
 
-        return moved
+        spread = self._total_spread(theta)
+        return _Scale(spread, self._with_temporal(spread), self._negative(theta), ends, value)
 
-    def _deviation(
-        self, spread: Tensor, static: Tensor | None, moving: Tensor | None, negative: Tensor | None
+    def _deviation(self, scale: _Scale, static: Tensor | None, moving: Tensor | None) -> Tensor:
+        """The distribution's map of S zeta with the temporal part: a coordinate that is absent counts as 0."""
+        found = torch.zeros_like(scale.spread) if static is None else scale.spread * self._each(static, scale.negative)
+        found = found if moving is None else found + self._each(moving, scale.negative)
+        return mapped(self.entry, found, scale.total, *scale.ends)
+
+    def _left(
+        self,
+        calibration: Correction,
+        scale: _Scale,
+        theta: Tensor,
+        static: Tensor | None,
+        moving: Tensor | None,
+        odd: Tensor | None,
+        settings: tuple[Tensor | None, ...],
     ) -> Tensor:
-        """S zeta with the temporal part: a coordinate that is absent counts as 0."""
-        deviation = torch.zeros_like(spread) if static is None else spread * self._each(static, negative)
-        return deviation if moving is None else deviation + self._each(moving, negative)
+        """What a calibration at T_ref leaves, and what has changed since."""
+        met = self._deviation(self._when_calibrated(scale), static, None)
+        added = None if odd is None else odd.log() if self.logarithmic else (1 + met) * (odd - 1)
+        left = calibration.left(met, added, theta, *settings)
+        if moving is None and self.spread_factor == 1:
+            return left
+        return left + (self._deviation(scale, static, moving) - met)
+
+    def _when_calibrated(self, scale: _Scale) -> _Scale:
+        """The scale at T_ref."""
+        if self.spread_factor == 1:
+            return scale
+        spread = scale.spread / self.spread_factor
+        return scale._replace(spread=spread, total=self._with_temporal(spread))
 
     def _with_temporal(self, spread: Tensor) -> Tensor:
         """S with the temporal part."""
         return (spread**2 + self.temporal() ** 2).sqrt() if self.temporal() else spread
 
     def _total_spread(self, distance: Tensor) -> Tensor:
-        """S at T, which depends on the nominal value where the profile says so: cv clip((|theta| / ref)^p, ...)."""
-        spreads = self.spreads()
-        total = math.sqrt(sum(s * s for s in spreads.values()))
-        law = self.entry.level_dependence
-        if law is None or not total:
-            return torch.full((), total * self.spread_factor, dtype=distance.dtype, device=distance.device)
-        lognormal = self.entry.distribution == "lognormal"
-        cv = math.sqrt(math.expm1(total**2)) if lognormal else total
-        magnitude = distance.abs()
-        reference = torch.full((), law.reference, dtype=distance.dtype, device=distance.device)
-        if law.reference_of == "median":
-            present = magnitude.detach()[magnitude.detach() > 0]  # a weight of zero is no synapse
-            reference = reference * present.median() if present.numel() else reference
-        # Bounded away from 0 and infinity, so that the gradient is finite at theta = 0 for any exponent.
-        ratio = (magnitude / reference.clamp_min(1e-30)).clamp(1e-6, 1e6)
-        at_level = (cv * ratio**law.exponent).clamp(law.cv_min or 0.0, law.cv_max).clamp_min(1e-12)
-        spread: Tensor = torch.log1p(at_level**2).sqrt() if lognormal else at_level
-        return spread * self.spread_factor
+        """S at T, which depends on the nominal value where the profile says so."""
+        total = math.sqrt(sum(s * s for s in self.spreads().values()))
+        return spread_at(self.entry, total, distance, self.spread_factor)
 
-    def _mapped(
-        self, deviation: Tensor, spread: Tensor, low: Tensor | float = -math.inf, high: Tensor | float = math.inf
-    ) -> Tensor:
-        """factor - 1; low and high are the ends of a truncated one."""
-        kind = self.entry.distribution
-        if kind == "lognormal":
-            centred = deviation - spread**2 / 2 if self.entry.center == "mean" else deviation
-            grown: Tensor = torch.expm1(centred)
-            return grown
-        if kind == "normal":
-            return deviation
-        safe = spread.clamp_min(1e-12).double()
-        probability = torch.special.ndtr(deviation.double() / safe)
-        if kind == "uniform":
-            mapped: Tensor = math.sqrt(3) * safe * (2 * probability - 1)
-            return mapped.to(deviation.dtype)
-        below, above = torch.special.ndtr(low / safe), torch.special.ndtr(high / safe)
-        inside = (below + probability * (above - below)).clamp(1e-300, 1 - 1e-16)
-        mapped = safe * torch.special.ndtri(inside)
-        return mapped.to(deviation.dtype)
+    @property
+    def logarithmic(self) -> bool:
+        """Whether deviations are those of the logarithm of the factor."""
+        return self.entry.distribution == "lognormal"
 
     def _outlier_factor(self, z: Z, theta: Tensor) -> Tensor | None:
         law, chosen, size = self.entry.outliers, self._read("outlier", z, theta), self._read("outlier_size", z, theta)

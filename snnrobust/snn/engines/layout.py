@@ -22,11 +22,11 @@ SPIKING, MEAN, MAX, LAST = range(4)  # values of READOUT: none, or how it is dec
 TRIANGLE = 1  # the surrogate with compact support
 SHAPES = {"superspike": 0, "fast_sigmoid": 0, "triangle": TRIANGLE, "arctan": 2, "gaussian": 3}  # values of SURROGATE
 
-# How a crossbar is read: rows of columns' numbers [rows, capacity] (variances, step and bound), and integers.
-NOISE, WEIGHT_NOISE, STEP, BOUND = range(4)
-READ_ROWS = 4
-READS, NOISY, QUANTISED, TILE_ROWS, CLOCKED, FIRST_SAMPLE = range(6)
-READ_FLAGS = 6
+# How a crossbar is read: rows of columns' numbers [rows, capacity] (variances, step, bound, ...), and integers.
+NOISE, WEIGHT_NOISE, STEP, BOUND, OFFSET, DROP, RECURRENT_DROP = range(7)
+READ_ROWS = 7
+READS, NOISY, QUANTISED, DROPS, TILE_ROWS, CLOCKED, FIRST_SAMPLE = range(7)
+READ_FLAGS = 7
 RECURRENT = 1 << 16  # number of the first read of a step that is of recurrent weights
 
 

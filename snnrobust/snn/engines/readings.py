@@ -13,6 +13,7 @@ from snnrobust.compiled import run_jobs
 from snnrobust.snn.engines import layout
 from snnrobust.snn.engines.kernels.reading import fill_normals
 from snnrobust.snn.engines.memory import Values, zeros
+from snnrobust.snn.reads import NUMBERS
 
 if TYPE_CHECKING:
     from snnrobust.snn.reads import Reads
@@ -34,7 +35,7 @@ class Reading:
 
     Attributes:
         flags: Integers, see `layout`.
-        rows: Variances, steps and bounds of columns [1 or K, rows, capacity].
+        rows: Variances, steps, bounds and so on of columns [1 or K, rows, capacity].
         keys: [1 or K].
     """
 
@@ -49,14 +50,14 @@ class Reading:
         if reads is None:
             return cls(flags, np.empty((1, 0, 0), dtype), np.zeros(1, np.uint64))
         like = torch.empty(0, dtype=torch.float64 if dtype == np.float64 else torch.float32)
-        names = ("noise", "weight_noise", "step", "bound")
-        columns = [reads.column(name, neurons, like).detach().numpy() for name in names]
+        columns = [reads.column(name, neurons, like).detach().numpy() for name in NUMBERS]
         rows = zeros((max(len(np.atleast_2d(c)) for c in columns), layout.READ_ROWS, layout.capacity(neurons)), dtype)
         for row, values in enumerate(columns):
             rows[:, row, :neurons] = values**2 if row in (layout.NOISE, layout.WEIGHT_NOISE) else values
         flags[layout.READS], flags[layout.CLOCKED] = 1, reads.clocked
         flags[layout.NOISY] = bool((rows[:, : layout.STEP] > 0).any())
         flags[layout.QUANTISED] = bool((rows[:, layout.STEP] > 0).any())
+        flags[layout.DROPS] = bool((rows[:, layout.DROP :] > 0).any())
         flags[layout.TILE_ROWS], flags[layout.FIRST_SAMPLE] = reads.rows or 0, reads.first_sample
         return cls(flags, rows, np.array(reads.keys, np.uint64))
 

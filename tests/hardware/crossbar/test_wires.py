@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from snnrobust.errors import ConfigError, ShapeError
 from snnrobust.hardware.crossbar.wires import (
-    drop_factor,
     effective_conductances,
     polynomial_drop,
     solve,
     through_wires,
 )
+from snnrobust.snn.reads import drop_factor
 
 # The README of badcrossbar: volts [sets, word lines], ohm.
 VOLTAGES = np.array([[1.5, 4.1, 2.6, 2.1], [2.3, 4.5, 1.1, 0.8], [1.7, 4.0, 3.3, 1.1]]).T

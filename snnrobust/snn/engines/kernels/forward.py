@@ -241,6 +241,7 @@ def forward(first_job, last_job, group, flags, parameters, reading, inputs, belo
     how, columns, keys = reading
     read_rows, width = scratch(3, places, constants), max(weights.shape[1], n)
     own_list, own_factor = np.empty(width + 1, np.int32), np.empty(width + 1, weights.dtype)
+    spare = np.empty(width + 1, np.int32), np.empty(width + 1, weights.dtype), np.empty(width + 1, weights.dtype)
     plain = not (
         how[READS] or flags[READOUT] or flags[SOFT] or flags[ADAPTIVE] or flags[REFRACTS] or tape[1].shape[0] > 0
     )
@@ -262,12 +263,12 @@ def forward(first_job, last_job, group, flags, parameters, reading, inputs, belo
             if how[READS] and layered:
                 read_spikes(
                     current, count, weights, own_w, below_source, below_start, k, first, t + 1, 0, t, key, column, how,
-                    read_rows,
+                    read_rows, spare,
                 )  # fmt: skip
             elif how[READS]:
                 read_inputs(
                     current, count, weights, own_w, x, source, factor, row_start, k, first, t, steps, key, column, how,
-                    read_rows, own_list, own_factor,
+                    read_rows, own_list, own_factor, spare,
                 )  # fmt: skip
             elif layered and crowded(count, weights.shape[1], below_start, k, first, t + 1, limits[0]):
                 add_crowd(current, count, weights, own_w, below_source, below_start, k, first, t + 1, dense)
@@ -278,7 +279,7 @@ def forward(first_job, last_job, group, flags, parameters, reading, inputs, belo
             if recurrent and how[READS]:
                 read_spikes(
                     current, count, recurrents, own_r, own_source, own_start, k, first, t, RECURRENT, t, key, column,
-                    how, read_rows,
+                    how, read_rows, spare,
                 )  # fmt: skip
             elif recurrent and crowded(count, n, own_start, k, first, t, limits[1]):
                 add_crowd(current, count, recurrents, own_r, own_source, own_start, k, first, t, dense)

@@ -10,10 +10,15 @@ from snnrobust.snn.engines.kernels.row_vectors import add_rows, add_scaled_rows,
 from snnrobust.snn.engines.layout import (
     BOUND,
     CLOCKED,
+    DROP,
+    DROPS,
     FIRST_SAMPLE,
     NOISE,
     NOISY,
+    OFFSET,
     QUANTISED,
+    RECURRENT,
+    RECURRENT_DROP,
     STEP,
     TILE_ROWS,
     WEIGHT_NOISE,
@@ -31,11 +36,31 @@ def fill_normals(start, stop, keys, read, first_step, first_sample, result):
 
 
 @kernel
-def read_list(current, g, weights, matrix, source, factor, scaled, start, stop, first, t, sample, key, c, flags, rows):
+def lose(weights, at, n, source, factor, scaled, start, stop, low, sources, c, row, rows, spare):
+    """Take what bit lines lose from the sums `rows[0]` of a tile, whose sources count from `low`."""
+    places = rows.shape[1]
+    listed, far, root = spare
+    for e in range(start, stop):
+        x = factor[e] if scaled else rows.dtype.type(1)
+        near = 1 - (source[e] - low) / sources
+        listed[e - start], far[e - start], root[e - start] = source[e], x * (1 - near * near), np.sqrt(abs(x))
+    for h in range(n):
+        rows[1, h], rows[2, h] = 0, 0
+    add_scaled_sizes(rows, places, weights, at, n, listed, root, 0, stop - start)
+    add_scaled_rows(rows, 2 * places, weights, at, n, listed, far, 0, stop - start)
+    for h in range(n):
+        a = c[row, h] * sources * rows[1, h]
+        rows[0, h] -= a * (a * (0.05 * a - 0.2) + 0.5) * rows[2, h]
+
+
+@kernel
+def read_list(current, g, weights, matrix, source, factor, scaled, start, stop, first, t, sample, key, c, flags, rows,
+              spare):  # fmt: skip
     """Read the tiles of one matrix for one sample, and add what they give to its current.
 
     The list goes from place `start` to `stop`, in ascending order; its factors count if `scaled`. `first` is the number
-    of the first read, `c` are the numbers of the columns, `rows` scratch: sums, sizes and normals [3, capacity].
+    of the first read, `c` are the numbers of the columns. `rows` is scratch: sums, sizes and normals [3, capacity];
+    `spare`, too: a list of a tile's sources, and two of values.
     """
     n, sources, places = weights.shape[2], weights.shape[1], rows.shape[1]
     height = flags[TILE_ROWS] if flags[TILE_ROWS] > 0 else sources
@@ -52,6 +77,13 @@ def read_list(current, g, weights, matrix, source, factor, scaled, start, stop, 
             add_scaled_rows(rows, 0, weights, at, n, source, factor, e, end)
         else:
             add_rows(rows, 0, weights, at, n, source, factor, e, end)
+        if flags[DROPS]:
+            row, low = DROP if first < RECURRENT else RECURRENT_DROP, tile * height
+            lose(
+                weights, at, n, flat, factor, scaled, e, end, low, min(height, sources - low), c, row, rows, spare
+            )  # fmt: skip
+        for h in range(n):
+            rows[0, h] += c[OFFSET, h]
         if flags[NOISY]:
             for h in range(n):
                 rows[1, h] = 0
@@ -73,7 +105,7 @@ def read_list(current, g, weights, matrix, source, factor, scaled, start, stop, 
 
 @kernel
 def read_inputs(current, count, weights, matrix, x, source, factor, row_start, k, first, t, steps, key, c, flags, rows,
-                own_source, own_factor):  # fmt: skip
+                own_source, own_factor, spare):  # fmt: skip
     """Read inputs, dense or listed, of a group; `own_source`, `own_factor` are scratch for the list of dense ones."""
     for g in range(count):
         sample = flags[FIRST_SAMPLE] + first + g
@@ -81,7 +113,7 @@ def read_inputs(current, count, weights, matrix, x, source, factor, row_start, k
             row = (first + g) * steps + t
             read_list(
                 current, g, weights, matrix, source, factor, True, row_start[row], row_start[row + 1], 0, t, sample,
-                key, c, flags, rows,
+                key, c, flags, rows, spare,
             )  # fmt: skip
             continue
         e = 0
@@ -90,17 +122,18 @@ def read_inputs(current, count, weights, matrix, x, source, factor, row_start, k
             own_source[e], own_factor[e] = j, value
             e += value != 0
         read_list(
-            current, g, weights, matrix, own_source, own_factor, True, 0, e, 0, t, sample, key, c, flags, rows
+            current, g, weights, matrix, own_source, own_factor, True, 0, e, 0, t, sample, key, c, flags, rows, spare
         )  # fmt: skip
 
 
 @kernel
-def read_spikes(current, count, weights, matrix, source, start, k, first, segment, read, t, key, c, flags, rows):
+def read_spikes(current, count, weights, matrix, source, start, k, first, segment, read, t, key, c, flags, rows, spare):
     """Read the spikes in a segment of each sample's list of a group."""
     for g in range(count):
         at = (k * start.shape[1] + first + g) * source.shape[2]
         begin, end = at + start[k, first + g, segment], at + start[k, first + g, segment + 1]
         sample = flags[FIRST_SAMPLE] + first + g
         read_list(
-            current, g, weights, matrix, source, rows, False, begin, end, read, t, sample, key, c, flags, rows
+            current, g, weights, matrix, source, spare[1], False, begin, end, read, t, sample, key, c, flags, rows,
+            spare,
         )  # fmt: skip
