@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from snnrobust.errors import ConfigError, MeasurementError, unknown
+from snnrobust.hardware import individual, mismatch
 from snnrobust.hardware.crossbar.mapping import devices
 from snnrobust.hardware.deployment import Deployment
 from snnrobust.hardware.mismatch import Placement, place
@@ -133,9 +134,12 @@ def with_faults(deployment: Deployment, faults: FaultMap) -> FaultyChips:
             errors.append(f"{faults.file}:{fault.line}: {error}")
     if errors:
         raise MeasurementError("\n".join(errors))
+    with torch.no_grad():  # what comes before the first random stage ends earlier where faults are the first
+        plain = mismatch.stored(placement, individual.rows(old.specs, deployment.theta, 0))
+        kept = individual.stored(placement, deployment.theta, plain)
     same = {f.name: getattr(deployment, f.name) for f in fields(Deployment)}
     note = f"the {len(faults.faults)} faults of {faults.file} on every chip, and no others"
-    changed = {**same, "placement": placement, "notes": (*deployment.notes, note)}
+    changed = {**same, "placement": placement, "stored": kept, "notes": (*deployment.notes, note)}
     return FaultyChips(**changed, base=deployment, known=known)
 
 

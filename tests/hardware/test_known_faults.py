@@ -80,6 +80,16 @@ def test_faults_of_a_file_and_no_others(tmp_path):
     assert torch.equal(deployment.run(x, [2]), deployment.run(x)[2:3])
 
 
+def test_wires_are_there_once():
+    """Cells that are exact, so that wires are a part of what is stored until faults come before them."""
+    text = CELLS.replace("  programming: {model: polynomial, variable: g_uS, coefficients: [0.5]}\n",
+                         "  ir_drop: {model: nodal, r_wire: 50.0, v_read: 0.2}\n")  # fmt: skip
+    base = deploy(text, 1)
+    far = FaultMap((Fault("readout.weight", 0, 0, "g_plus", "stuck_hrs"),))
+    found = with_faults(base, far).export(0)
+    assert torch.allclose(found["layer0.weight"], base.export(0)["layer0.weight"], rtol=1e-6)
+
+
 def test_an_empty_map_is_a_sound_chip():
     deployment = with_faults(deploy(CELLS + RATES.format("true", "")), FaultMap(()))
     sound = Chip(profile(CELLS, kind="hybrid")).deploy(deployment.net, 5).parameters()
