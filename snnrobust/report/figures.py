@@ -196,7 +196,8 @@ def sweeps(result: Tolerance) -> dict[str, list[int]]:
     for c, (name, level) in enumerate(zip(result.conditions, result.levels, strict=True)):
         if math.isfinite(level) and not np.isnan(result.accuracy[:, c]).all():
             number = repr(level).removesuffix(".0")
-            family = "_".join(part for part in name.split("_") if part != number)
+            plain, space, mode = name.partition(" ")
+            family = "_".join(part for part in plain.split("_") if part != number) + space + mode
             families.setdefault(family, []).append(c)
     ordered = {name: sorted(found, key=lambda c: result.levels[c]) for name, found in families.items()}
     return {name: found for name, found in ordered.items() if len({result.levels[c] for c in found}) > 1}

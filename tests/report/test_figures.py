@@ -71,6 +71,12 @@ class TestAccuracyAgainstLevel:
         assert [ax.get_title(loc="left") for ax in axes] == ["relative", "relative_lognormal"]
         np.testing.assert_allclose(axes[1].lines[0].get_ydata(), 100 * result.accuracy[0, 2:].mean(1))
 
+    def test_levels_in_the_loop_are_a_sweep_of_their_own(self):
+        result = tolerance(levels=(0.1, 0.2, 0.3, 0.4), profiles=())
+        names = ("relative_0.1", "relative_0.1 (in_the_loop)", "relative_0.2", "relative_0.2 (in_the_loop)")
+        result = replace(result, conditions=names, levels=(0.1, 0.1, 0.2, 0.2))
+        assert figures.sweeps(result) == {"relative": [0, 2], "relative (in_the_loop)": [1, 3]}
+
 
 class TestChipsStrip:
     def test_a_dot_a_chip_and_the_mean(self):
