@@ -221,15 +221,16 @@ def benchmark(
     units = [
         Unit(m, c, block) for m, row in enumerate(deployments) for c, d in enumerate(row) for block in d.blocks(size)
     ]
-    config = {
+    config: dict[str, Any] = {
         "models": {name: identity(net) for name, net in plain.items()},
         "profiles": {profile.name: profile.hash for profile in profiles},
-        "conditions": names,
         "task": [task.name, task.encoding, task.split, data_hash(data)],
         "chips": {"instances": instances, "seed": seed, "purpose": purpose, "trials": trials},
         "deploy": {name: str(value) for name, value in sorted(deploy.items())},
-        **({} if loop is None else {IN_THE_LOOP: loop.to_dict()}),
     }
+    # What was not always there enters only where it is asked for: earlier files go on.
+    config |= {"conditions": names} if any(cell.calibration != "none" for cell in cells) else {}
+    config |= {} if loop is None else {IN_THE_LOOP: loop.to_dict()}
     with ResultFile(None if run is None else Path(run), config, nets, profiles, result, overwrite=overwrite) as file:
         left = [unit for unit in units if not file.has(*unit)]
         total, rest = instances * len(nets) * len(cells), sum(len(unit.block) for unit in left)
