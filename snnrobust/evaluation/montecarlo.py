@@ -70,11 +70,11 @@ def evaluate(
         metric=metric,
         notes=notes,
         samples=len(data),
-        nominal=(nominal_accuracy(deployment.net, data, metric, deployment.theta),),
     )
     for block in deployment.blocks(block_size(deployment.net, data)):
         for name, values in run_block(deployment, data, block, trials=trials).items():
             result.measures[name][0, 0, block.start : block.stop] = values
+    result.nominal[0] = nominal_accuracy(deployment.net, data, metric, deployment.theta)
     return result
 
 
@@ -233,7 +233,6 @@ def benchmark(
         notes={name: _notes(row[c] for row in deployments) for c, name in enumerate(names)},
         population=population(task, len(data), instances, seed, purpose, trials, until),
         samples=len(data),
-        nominal=tuple(nominal_accuracy(net, data, task.metric) for net in plain.values()),
         stopping=until,
         right=_no_samples(data, (len(nets), len(names), instances)) if keep_samples else None,
     )
@@ -241,7 +240,7 @@ def benchmark(
     units = [
         Unit(m, c, block) for m, row in enumerate(deployments) for c, d in enumerate(row) for block in d.blocks(size)
     ]
-    config = {
+    config: dict[str, Any] = {
         "models": {name: identity(net) for name, net in plain.items()},
         "profiles": {profile.name: profile.hash for profile in profiles},
         "task": [task.name, task.encoding, task.split, data_hash(data)],
@@ -256,11 +255,15 @@ def benchmark(
         total, rest = instances * len(nets) * len(profiles), sum(len(unit.block) for unit in left)
         with progress("chips", total, done=total - rest, show=show_progress) as shown:
             for unit in left:
-                if not _decided(result, unit):
-                    deployment = deployments[unit.model][unit.condition]
-                    measures = run_block(deployment, data, unit.block, trials=trials, keep_samples=keep_samples)
-                    file.add(*unit, measures)
+                if _decided(result, unit):
+                    continue
+                deployment = deployments[unit.model][unit.condition]
+                measures = run_block(deployment, data, unit.block, trials=trials, keep_samples=keep_samples)
+                file.add(*unit, measures)
                 shown.advance(len(unit.block), note=f"{list(nets)[unit.model]} on {names[unit.condition]}")
+        for m, net in enumerate(plain.values()):
+            if math.isnan(result.nominal[m]) and 0.0 not in result.levels:
+                result.nominal[m] = nominal_accuracy(net, data, task.metric)
     return result
 
 

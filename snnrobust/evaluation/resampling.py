@@ -83,7 +83,8 @@ def numbered(groups: NDArray[np.generic] | None, samples: int) -> NDArray[np.int
     """Groups of samples as numbers from 0; every sample is its own group where there are none."""
     if groups is None:
         return np.arange(samples)
-    return np.unique(groups, return_inverse=True)[1].astype(np.int64)
+    found: NDArray[np.int64] = np.unique(groups, return_inverse=True)[1].astype(np.int64)
+    return found
 
 
 def _counts(

@@ -140,7 +140,7 @@ class Stopping:
         how the work was cut into blocks.
         """
         passed = passes(complete_prefix(accuracy), self.specification)
-        n, s = np.arange(1, len(passed) + 1), np.cumsum(passed)
+        n, s = np.arange(1, len(passed) + 1), np.cumsum(passed, dtype=np.int64)
         verdict, stop = self._first(s, n)
         low, high = confidence_sequence(s[stop - 1 : stop], n[stop - 1 : stop], self.confidence) if stop else ([0], [1])
         count = int(s[stop - 1]) if stop else 0

@@ -35,7 +35,8 @@ class Tolerance:
         notes: What has to be said beside each condition: blocks not simulated, roles without a model, limits.
         population: What the chips and data were, as one sentence.
         samples: Number of samples that each chip was tested on; 0 if it is not known.
-        nominal: Accuracy of each network as it was trained, on no chip; NaN where it is not known.
+        nominal: Accuracy of each network as it was trained, on no chip [model], where it was measured apart; NaN where
+            not, as beside level 0, which is the same.
         stopping: When enough chips were simulated; None where their number was fixed.
         right: Which samples each chip classifies correctly; None where that was not kept.
     """
@@ -48,7 +49,7 @@ class Tolerance:
     notes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     population: str = ""
     samples: int = 0
-    nominal: tuple[float, ...] = ()
+    nominal: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     stopping: Stopping | None = None
     right: Samples | None = None
 
@@ -64,7 +65,8 @@ class Tolerance:
         """Nothing run yet: NaN everywhere; `described` are the fields from metric on."""
         shape = (len(models), len(conditions), chips)
         arrays = {name: np.full(shape, np.nan) for name in MEASURES}
-        return cls(tuple(models), tuple(conditions), tuple(levels), arrays, **described)
+        nominal = np.full(len(models), np.nan)
+        return cls(tuple(models), tuple(conditions), tuple(levels), arrays, nominal=nominal, **described)
 
     def fill(self, place: Sequence[int] | NDArray[np.int64], measures: Mapping[str, NDArray[Any]]) -> None:
         """Enter the measures of a block of chips at place (model, condition, first chip, end)."""
@@ -78,6 +80,7 @@ class Tolerance:
         """Enter all that an earlier table of the same benchmark holds."""
         for name in MEASURES:
             self.measures[name][...] = done.measures[name]
+        self.nominal[...] = done.nominal if len(done.nominal) else np.nan
         if self.right is not None and done.right is not None:
             self.right.hits[...] = done.right.hits
 
@@ -90,6 +93,12 @@ class Tolerance:
     def chips(self) -> int:
         """Number of chips K."""
         return int(self.accuracy.shape[-1])
+
+    def nominal_of(self, model: int) -> float:
+        """Accuracy of a network as it was trained, on no chip; NaN where it is not known."""
+        at_zero = self.accuracy[model, self.levels.index(0.0), 0] if 0.0 in self.levels else math.nan
+        apart = self.nominal[model] if len(self.nominal) else math.nan
+        return float(apart if math.isnan(at_zero) else at_zero)
 
     def summary(self, specification: float | None = None, drop: float = 0.02) -> list[Summary]:
         """Mean, std, minimum, 5 % quantile and yield of each model under each condition.
@@ -122,7 +131,7 @@ class Tolerance:
             accuracy[:chips],
             nonfinite[:chips],
             specification,
-            nominal=self.nominal[m] if self.nominal else math.nan,
+            nominal=self.nominal_of(m),
             drop=drop,
         )
         if decision is not None and self.stopping is not None:
@@ -161,8 +170,8 @@ class Tolerance:
             "population": self.population,
             "samples": self.samples,
         }
-        if self.nominal:
-            items["nominal"] = Array(np.array(self.nominal, dtype=np.float64), ("model",))
+        if len(self.nominal):
+            items["nominal"] = Array(self.nominal, ("model",))
         if self.stopping is not None:
             attrs |= {name: getattr(self.stopping, name) for name in _STOPPING}
         if self.right is not None:
@@ -188,7 +197,7 @@ class Tolerance:
                 {name: tuple(lines) for name, lines in json.loads(str(group.attrs["notes"])).items()},
                 str(group.attrs["population"]),
                 int(group.attrs["samples"]),
-                tuple(float(v) for v in group.array("nominal").values) if "nominal" in group else (),
+                np.array(group.array("nominal").values if "nominal" in group else [], dtype=np.float64),
                 Stopping(**{name: group.attrs[name] for name in _STOPPING}) if "until" in group.attrs else None,  # type: ignore[arg-type]
                 _right(group),
             )
@@ -213,7 +222,7 @@ def _check(result: Tolerance) -> None:
         raise RunFileError(f"tolerance: metric {result.metric!r} must be accuracy or balanced accuracy")
     if len(result.levels) != shape[1] or any(values.shape != shape for values in result.measures.values()):
         raise RunFileError(f"tolerance: the arrays of the results do not have the shape {shape}")
-    if result.nominal and len(result.nominal) != shape[0]:
+    if len(result.nominal) not in (0, shape[0]):
         raise RunFileError(f"tolerance: {len(result.nominal)} nominal accuracies for {shape[0]} networks")
     right = result.right
     if right is not None:

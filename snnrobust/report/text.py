@@ -61,7 +61,7 @@ def tolerance_table(result: Tolerance, specification: float, drop: float = 0.02)
         "samples": any(s.resampled for s in found),
         "verdict": any(s.verdict for s in found),
     }
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for s in found:
         y, second = s.chips_passed, s.chips_near_nominal
         chips = f"{s.chips}" if not s.nonfinite else f"{s.chips} ({s.nonfinite} non-finite)"

@@ -58,16 +58,16 @@ def test_a_verdict_is_rarely_wrong(share, wrong):
     verdicts = [Stopping(until="yield>0.95").decide(row).verdict for row in accuracy]
     assert np.mean([v in wrong for v in verdicts]) < 0.05 + 4.5 * math.sqrt(0.05 * 0.95 / 2000)
     if share != 0.95:
-        assert np.mean([v == {"pass": "fail", "fail": "pass"}[next(iter(wrong))] for v in verdicts]) > 0.3
+        assert np.mean([v == {"pass": "fail", "fail": "pass"}[next(iter(wrong))] for v in verdicts]) > 0.2
 
 
 def test_the_interval_at_the_stop_covers():
-    """2,000 tests that stop when the interval is narrow enough, or at 600 chips: its coverage is at least 95 %."""
-    accuracy = (np.random.default_rng(7).random((2000, 600)) < 0.9).astype(float)
-    found = [Stopping(until="yield_width=0.12").decide(row) for row in accuracy]
+    """2,000 tests that stop when the interval is narrow enough, or at 250 chips: its coverage is at least 95 %."""
+    accuracy = (np.random.default_rng(7).random((2000, 250)) < 0.9).astype(float)
+    found = [Stopping(until="yield_width=0.15").decide(row) for row in accuracy]
     assert np.mean([d.reached.low <= 0.9 <= d.reached.high for d in found]) > 0.95
     assert np.mean([d.verdict == "reached" for d in found]) > 0.05
-    assert all(d.reached.high - d.reached.low <= 0.12 for d in found if d.verdict == "reached")
+    assert all(d.reached.high - d.reached.low <= 0.15 for d in found if d.verdict == "reached")
 
 
 def test_chips_that_finish_out_of_order():
