@@ -124,8 +124,8 @@ def _shares(bad: Coordinates, widening: float) -> NDArray[np.float64]:
     Half the logarithm of the likelihood ratio: the whole of it would leave a few chips, perhaps on one side alone.
     """
     log_weight = 0.25 * (bad.astype(np.float64) ** 2).sum(1) * (1 / widening**2 - 1)
-    chance: NDArray[np.float64] = np.exp(log_weight - log_weight.max())
-    return chance / chance.sum()
+    chance = np.exp(log_weight - log_weight.max())
+    return np.asarray(chance / chance.sum())
 
 
 def subset_simulation(
