@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from snnrobust.errors import ConfigError, unknown
 from snnrobust.evaluation.results import ResultFile
@@ -76,6 +77,23 @@ def run_block(deployment: Deployment, data: Split, block: range, *, trials: int 
     """Measures [K] of a block of chips: a pure function of the network, the profile, the seed and the data."""
     right = np.zeros((len(block), len(data)))
     broken = np.zeros((len(block), len(data)), dtype=bool)
+    for rows, y, logits in answers(deployment, data, block, trials=trials):
+        finite = logits.isfinite().all(-1)
+        hit = (logits.argmax(-1) == y) & finite
+        right[:, rows] += hit.numpy()
+        broken[:, rows] |= ~finite.numpy()
+    right /= trials
+    return {
+        "accuracy": right.mean(1),
+        "balanced_accuracy": mean_over_classes(right, data.y),
+        "nonfinite": broken.sum(1).astype(np.float64),
+    }
+
+
+def answers(
+    deployment: Deployment, data: Split, block: range, *, trials: int = 1
+) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """What a block of chips answers, batch by batch: which samples, their classes [B] and logits [K, B, O]."""
     parts = deployment.parts
     static = deployment.static(block) if parts * trials > 1 else None
     for trial, part in itertools.product(range(trials), range(parts)):
@@ -87,17 +105,13 @@ def run_block(deployment: Deployment, data: Split, block: range, *, trials: int 
             logits = deployment.run(
                 batch.x, block, lengths=batch.lengths, trial=trial, part=part, first_sample=start, params=params
             )
-            finite = logits.isfinite().all(-1)
-            hit = (logits.argmax(-1) == batch.y) & finite
-            right[:, rows] += hit.numpy()
-            broken[:, rows] |= ~finite.numpy()
-    right /= trials
-    classes = [right[:, data.y == c].mean(1) for c in np.unique(data.y)]
-    return {
-        "accuracy": right.mean(1),
-        "balanced_accuracy": np.mean(classes, axis=0),
-        "nonfinite": broken.sum(1).astype(np.float64),
-    }
+            yield rows, batch.y, logits
+
+
+def mean_over_classes(of_sample: NDArray[np.float64], y: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Mean over classes [K] of the means over each class's samples, from values [K, B] and classes [B]."""
+    means: NDArray[np.float64] = np.mean([of_sample[:, y == c].mean(1) for c in np.unique(y)], axis=0)
+    return means
 
 
 def block_size(net: Deployable, data: Split) -> int:
