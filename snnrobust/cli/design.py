@@ -111,6 +111,7 @@ def spec(
     from snnrobust.evaluation import specify
     from snnrobust.report.design import specification_lines, specification_table
     from snnrobust.report.text import console
+    from snnrobust.storage.files import replace_file
 
     check_files(output, [run], overwrite=overwrite)
     chosen, asked, prices = one_profile(profile, level), requirement(accuracy, share, confidence), costs(cost or ())
@@ -126,7 +127,8 @@ def spec(
             out.print(line, style=None if line == found.statement else "dim")
         groups[f"{label}/specification"] = found.to_group()
     if output is not None and output.suffix in (".yaml", ".yml"):
-        output.write_text(found.profile.to_yaml(), encoding="utf-8")
+        replace_file(output, found.profile.to_yaml().encode())
+        print(output)
     else:
         write(output, groups)
 
@@ -226,8 +228,12 @@ def whole(option: str, text: str) -> list[int]:
 
 
 def check_files(output: Path | None, inputs: list[Path], *, overwrite: bool) -> None:
-    """Refuse an output that is an input, or is there already."""
+    """Refuse an output that is an input or there already, or has no folder: before the work, not after it."""
+    from snnrobust.storage.files import check_place
+
     check_output(output, inputs)
+    if output is not None:
+        check_place(output)
     if output is not None and output.exists() and not overwrite:
         raise ConfigError(f"output: {output} exists; give --overwrite, or choose another path")
 
