@@ -54,7 +54,7 @@ def sensitivity(
     from snnrobust.evaluation import sensitivity as score_parts
     from snnrobust.evaluation import sensitivity_map
     from snnrobust.evaluation import tornado as move_numbers
-    from snnrobust.report.design import map_table, sensitivity_table, tornado_table
+    from snnrobust.report.design import map_line, map_table, sensitivity_table, tornado_table
     from snnrobust.report.text import console
 
     check_files(output, [run], overwrite=overwrite)
@@ -70,7 +70,7 @@ def sensitivity(
             out.print(map_table(of_devices))
         groups[f"{label}/sensitivity"] = found.to_group()
         groups[f"{label}/map"] = of_devices.to_group()
-        lines = [*found.notes, found.population]
+        lines = [map_line(of_devices), *found.notes, found.population]
         if tornado:
             moved = move_numbers(model.net, chosen, task, show_progress=True, **options)
             out.print(tornado_table(label, moved))

@@ -188,8 +188,8 @@ class Sensitivity:
         failing, together, cures = self.only_together()
         if not together:
             return first
-        why = f"{together} of {failing} failing chips pass with each {self.by} alone: there only an interaction fails"
-        return f"{first}; {why}" + (f", of {' and '.join(cures)}" if len(cures) > 1 else "")
+        why = f"{together} of {failing} failing chips pass with each {self.by} alone and fail by an interaction"
+        return f"{first}; {why}" + (f" of {' and '.join(cures)}" if len(cures) > 1 else "")
 
     def to_group(self) -> Group:
         """The scores as a group of a run file, with dimensions varied and instance."""

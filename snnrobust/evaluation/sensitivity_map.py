@@ -47,18 +47,25 @@ class SensitivityMap:
         for name, stages in self.placement.stages.items():
             spec = self.placement.specs[name]
             for c in (c for stage in stages for c in stage.coordinates()):
-                if c.key in self.devices and c.parameter == name and c.shape[:1] == spec.shape[:1]:
+                if c.key in self.devices and c.parameter == name and self._own(c.key):
                     own = self.devices[c.key].reshape(spec.shape[0], -1).sum(1)
                     layer = found.setdefault(spec.layer or "network", {})
                     layer[spec.role] = layer[spec.role] + own if spec.role in layer else own
         return found
 
     def concentration(self, share: float = 0.5) -> float:
-        """The smallest share of all devices that carries a share of the sum of S."""
-        values = np.sort(np.concatenate([v.reshape(-1) for v in self.devices.values()]))[::-1]
+        """The smallest share of the devices of single neurons and synapses that carries a share of their sum of S."""
+        own = [v.reshape(-1) for key, v in self.devices.items() if self._own(key)]
+        values = np.sort(np.concatenate([*own, np.zeros(0)]))[::-1]
         if not values.sum():
             return float("nan")
         return float((np.searchsorted(np.cumsum(values), share * values.sum()) + 1) / len(values))
+
+    def _own(self, key: str) -> bool:
+        """Whether the devices of a coordinate belong to single neurons or synapses of one tensor."""
+        c = self.placement.coordinates[key]
+        spec = self.placement.specs.get(c.parameter)
+        return spec is not None and bool(spec.shape) and c.shape[:1] == spec.shape[:1]
 
     def to_group(self) -> Group:
         """The maps as a group of a run file, a group a parameter."""

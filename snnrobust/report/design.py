@@ -51,11 +51,14 @@ def map_table(found: SensitivityMap, most: int = 5) -> Table:
         (f"{layer} neuron {n}", role, percent(value / total if total else 0.0))
         for value, layer, n, role in sorted(every, reverse=True)[:most]
     ]
-    title = (
-        f"most sensitive neurons, percent of E[(dL/dz)^2]; half of it lies in {percent(found.concentration())} % "
-        "of the devices"
-    )
-    return table(title, {"neuron": "name", "role": "name", "share": "number"}, rows)
+    heading = "share of E[(dL/dz)^2]"
+    return table("most sensitive neurons", {"neuron": "name", "role": "name", heading: "number"}, rows)
+
+
+def map_line(found: SensitivityMap) -> str:
+    """How much is in how few devices."""
+    share = 100 * found.concentration()
+    return f"half of E[(dL/dz)^2] of single devices lies in {share:.2g} % of them; {found.samples} training samples"
 
 
 def tornado_table(label: str, found: Tornado) -> Table:
@@ -66,9 +69,9 @@ def tornado_table(label: str, found: Tornado) -> Table:
         word = "flips the verdict" if bar.flips else "moves the yield" if bar.moves else ""
         kind = bar.number.number.evidence or ""
         rows.append((bar.path, kind, " to ".join(ends), percent(bar.low.share), percent(bar.high.share), word))
-    title = f"{label}: yield over the numbers of {found.profile.name}; as it is {_interval(found.base)} %"
-    columns = {"number": "name", "evidence": "name", "range": "number", "yield low": "number", "high": "number"}
-    return table(title, {**columns, "": "name"}, rows)
+    columns = {"number": "name", "evidence": "name", "range": "number"}
+    ends = dict.fromkeys(("yield at the low end", "at the high end"), "number")
+    return table(f"{label}: yield, {_interval(found.base)} % as it is", {**columns, **ends, "": "name"}, rows)
 
 
 def specification_table(label: str, found: Specification) -> Table:
