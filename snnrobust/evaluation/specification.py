@@ -35,7 +35,7 @@ from snnrobust.tasks import Split, Task
 
 SMALLEST, LARGEST = 1 / 64, 8.0
 """Ends of the search, in multiples of the profile's spread."""
-PRECISION = 0.02
+PRECISION = 0.05
 """Relative width of a bracket at its end."""
 
 
@@ -46,7 +46,8 @@ class Limit(NamedTuple):
         knob: The spread.
         alone: Largest factor with all others at 0.
         beside: Largest factor with all others as in the profile; None where even 0 does not suffice.
-        open: Whether `alone` is the end of the search, so that it may be larger.
+        open: Whether `alone` is the end of the search, 8 times the profile's spread or the widest that a profile may
+            have, so that it may be larger.
         joint: Its factor in the joint allocation.
     """
 
@@ -189,16 +190,16 @@ def specify(
             f"{profile.name}: without any spread {found.passed} of {found.chips} chips reach "
             f"{requirement.accuracy:g}, so no spread is small enough for {requirement}"
         )
-    alone, beside = {}, {}
+    alone, beside, ends = {}, {}, {role: _allowed(profile, role) for role in zero}
     with progress("searches", 2 * len(every) + 1, show=show_progress) as shown:
         for role in zero:
-            alone[role] = design.largest(role, zero) or 0.0
+            alone[role] = design.largest(role, zero, ends[role])
             shown.advance(note=f"{role} alone")
-            beside[role] = design.largest(role, {})
+            beside[role] = design.largest(role, {}, ends[role]) if design.holds({role: 0.0}) else None
             shown.advance(note=f"{role} beside the others")
         joint = _joint(design, every, alone, prices)
         shown.advance(note="together")
-    limits = tuple(Limit(k, alone[k.role], beside[k.role], alone[k.role] >= LARGEST, joint[k.role]) for k in every)
+    limits = tuple(Limit(k, alone[k.role], beside[k.role], alone[k.role] >= ends[k.role], joint[k.role]) for k in every)
     fresh = design.observed(joint, purpose="test", chips=fresh_chips or chips)
     population = (
         f"{chips} design chips (validation, seed {seed}), {fresh.chips} fresh chips (test, seed {seed}), all on "
@@ -240,21 +241,16 @@ class _Design:
     def holds(self, factors: Mapping[str, float]) -> bool:
         """Whether the lower bound of the design chips' yield reaches the share; stops once it cannot."""
         most, failures = self.requirement.most_failures(self.chips), 0
-        try:
-            deployment = self.deployed(factors, "validation", self.chips)
-        except ProfileError:  # a spread wider than a profile may have
-            return False
+        deployment = self.deployed(factors, "validation", self.chips)
         for block in deployment.blocks(block_size(self.net, self.data)):
             failures += len(block) - self._passed(deployment, block)
             if failures > most:
                 return False
         return True
 
-    def largest(self, role: str, others: Mapping[str, float]) -> float | None:
-        """The largest factor of one spread beside others; None where even 0 does not hold."""
-        if not self.holds({**others, role: 0.0}):
-            return None
-        return _largest(lambda factor: self.holds({**others, role: factor}))
+    def largest(self, role: str, others: Mapping[str, float], most: float) -> float:
+        """The largest factor of one spread beside others, up to `most`."""
+        return _largest(lambda factor: self.holds({**others, role: factor}), most)
 
     def observed(
         self, factors: Mapping[str, float], purpose: Purpose = "validation", chips: int | None = None
@@ -269,17 +265,17 @@ class _Design:
         return int(self.requirement.passes(accuracy).sum())
 
 
-def _largest(holds: Callable[[float], bool]) -> float:
-    """The largest factor that holds, by bisection of its logarithm; 0 where the smallest does not hold."""
-    low, high = 1.0, 1.0
-    if holds(1.0):
-        while high < LARGEST:
-            high *= 2
+def _largest(holds: Callable[[float], bool], most: float = LARGEST) -> float:
+    """The largest factor up to `most` that holds, by bisection of its logarithm; 0 where the smallest does not hold."""
+    low = high = min(1.0, most)
+    if holds(low):
+        while low < most:
+            high = min(2 * low, most)
             if not holds(high):
                 break
             low = high
         else:
-            return LARGEST
+            return most
     else:
         while low > SMALLEST:
             low /= 2
@@ -292,6 +288,19 @@ def _largest(holds: Callable[[float], bool]) -> float:
         middle = math.sqrt(low * high)
         low, high = (middle, high) if holds(middle) else (low, middle)
     return low
+
+
+def _allowed(profile: Profile, role: str) -> float:
+    """The largest factor, up to the end of the search, with which the profile is still valid."""
+
+    def valid(factor: float) -> bool:
+        try:
+            profile.scaled({role: factor})
+        except ProfileError:  # such as the rule against wide normals
+            return False
+        return True
+
+    return _largest(valid)
 
 
 def _joint(

@@ -70,8 +70,8 @@ def tornado_table(label: str, found: Tornado) -> Table:
         kind = bar.number.number.evidence or ""
         rows.append((bar.path, kind, " to ".join(ends), percent(bar.low.share), percent(bar.high.share), word))
     columns = {"number": "name", "evidence": "name", "range": "number"}
-    ends = dict.fromkeys(("yield at the low end", "at the high end"), "number")
-    return table(f"{label}: yield, {_interval(found.base)} % as it is", {**columns, **ends, "": "name"}, rows)
+    columns |= dict.fromkeys(("yield at the low end", "at the high end"), "number")
+    return table(f"{label}: yield, {_interval(found.base)} % as it is", {**columns, "": "name"}, rows)
 
 
 def specification_table(label: str, found: Specification) -> Table:

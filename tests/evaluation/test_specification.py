@@ -71,6 +71,17 @@ def test_together_they_are_the_cheapest(specified):
     assert specified.relative_cost == pytest.approx(cost / (3 * 2 / LEVEL**2))
 
 
+def test_a_spread_that_does_not_matter_is_open():
+    """1 % of the margin: the search ends at 8 times the spread, or at a cv of 1, above which it looks like percent."""
+    asked, deviates = Requirement(accuracy=1.0, share=0.9), {"weight": [0.01], "bias": [2.0]}
+    found = specify(gaussian(roles=deviates), Profile.relative(LEVEL, EVERY), one_sample(), asked, chips=100)
+    weight, bias = found.limits
+    assert (weight.alone, weight.open, bias.open) == (8.0, True, False)
+    bounded = specify(gaussian(roles=deviates), parse_profile(AREA), one_sample(), asked, chips=100).limits[0]
+    assert bounded.open
+    assert 4.7 < bounded.alone <= 5.0
+
+
 def test_costs_move_the_allocation():
     asked, options = Requirement(accuracy=1.0, share=0.9), {"chips": 300}
     profile = Profile.relative(LEVEL, EVERY)
