@@ -49,12 +49,15 @@ def test_fresh_chips_meet_the_specification_and_a_fifth_more_spread_misses_it(sp
 
 @pytest.mark.slow
 def test_alone_the_fragile_role_has_the_tightest_number_and_all_are_right(specified):
-    """f = margin / (z_q LEVEL |theta|) with q the share of design chips that passes there, 99.2 to 99.5 %."""
+    """f = margin / (z_q LEVEL |theta|), q the probability to pass where the 14th of 2,000 design chips fails.
+
+    1 - q is Gamma(14) / 2000, with 99 % between 0.31 and 1.275 %; the search ends within 5 % below.
+    """
     limits = {limit.knob.role: limit for limit in specified.limits}
     assert min(limits, key=lambda role: limits[role].alone) == "gain"
     for role, size in norms().items():
-        low, high = (1 / (ndtri(q) * LEVEL * size) for q in (0.996, 0.9915))
-        assert low < limits[role].alone < high, role
+        low, high = (1 / (ndtri(q) * LEVEL * size) for q in (1 - 0.0031, 1 - 0.01275))
+        assert low / 1.05 < limits[role].alone < high, role
         assert (limits[role].beside is None) == (role != "gain")  # the gain as in the profile fails 1 chip in 40
     assert 0 < limits["gain"].beside < limits["gain"].alone
 
