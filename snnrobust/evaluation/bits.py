@@ -19,7 +19,7 @@ from snnrobust.hardware import rules
 from snnrobust.hardware.model import Deployable
 from snnrobust.hardware.profile import Profile
 from snnrobust.hardware.scaling import scalable
-from snnrobust.hardware.schema import WeightQuantization
+from snnrobust.hardware.schema_digital import WeightQuantization
 from snnrobust.hardware.yaml_lines import show
 from snnrobust.progress import progress
 from snnrobust.storage import Array, Group, Scalar

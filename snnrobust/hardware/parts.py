@@ -2,8 +2,8 @@
 
 A chip's coordinates z are told apart by the role or the layer of the tensor that they move, or by the component that
 they drive. A part is taken away by hiding its coordinates from the stages that read them, so that all other parts are
-the same on the same chip: also where roles are correlated, or share a die. What all chips have alike (quantisation, the
-nominal drift of an array) stays in any case.
+the same on the same chip: also where roles are correlated, or share a die. What all chips have alike (quantisation,
+nominal drift and the wires of an array) stays in any case; converters come and go with the noise of reads.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from snnrobust.errors import ConfigError, unknown
 from snnrobust.hardware.deployment import Deployment
 from snnrobust.hardware.events import happens
 from snnrobust.hardware.mismatch import Placement
-from snnrobust.hardware.schema import Events
+from snnrobust.hardware.model import Readable
+from snnrobust.hardware.schema_digital import Events
 from snnrobust.hardware.stages import Array, Context, Coordinate, Stage, Variation, Z
 from snnrobust.snn.specs import ParameterSpec
 
@@ -69,13 +70,14 @@ def parts_of(deployment: Deployment, by: str = "role") -> tuple[str, ...]:
     if by not in GROUPINGS:
         raise ConfigError(unknown("by", by, GROUPINGS))
     found = list(dict.fromkeys(_label(by, spec, c) for spec, c in _coordinates(deployment.placement)))
-    crossbar = deployment.profile.crossbar
     if deployment.periphery and happens(deployment.profile.events):
         found.append(EVENTS)
-    converted = deployment.periphery and crossbar is not None and crossbar.dac is not None
-    if converted or deployment.reads(range(1)):
-        found.append(READS)
-    return tuple(sorted(found, key=lambda part: part == FAULTS))  # which belong to no part before them
+    crossbar = deployment.profile.crossbar
+    if crossbar is not None and isinstance(deployment.net, Readable):
+        converters = deployment.periphery and (crossbar.adc is not None or crossbar.dac is not None)
+        noisy = crossbar.read_noise is not None and crossbar.read_noise.model != "none"
+        found += [READS] if converters or noisy else []
+    return tuple(sorted(dict.fromkeys(found), key=lambda part: part == FAULTS))  # which belong to no part before them
 
 
 def varying(deployment: Deployment, parts: Collection[str], by: str = "role") -> Deployment:
@@ -99,14 +101,16 @@ def varying(deployment: Deployment, parts: Collection[str], by: str = "role") ->
         for name, found in placement.stages.items()
     }
     update: dict[str, object] = {}
+    coordinates = placement.coordinates
     if EVENTS not in parts:
         update["events"] = Events()
     if READS not in parts and placement.profile.crossbar is not None:
         silent = {"adc": None, "dac": None, "read_noise": None}
         update["crossbar"] = placement.profile.crossbar.model_copy(update=silent)
+        coordinates = {key: c for key, c in coordinates.items() if c.kind != "converter"}
     # The profile of a placement says what surrounds the parameters; their stages have what they need.
     profile = placement.profile.model_copy(update=update)
-    return replace(deployment, placement=replace(placement, profile=profile, stages=stages))
+    return replace(deployment, placement=replace(placement, profile=profile, stages=stages, coordinates=coordinates))
 
 
 def _partial(stage: Stage, spec: ParameterSpec, by: str, parts: Collection[str]) -> Stage:
@@ -136,6 +140,8 @@ def _label(by: str, spec: ParameterSpec, c: Coordinate) -> str:
         return spec.layer or "network"
     if c.component.startswith("dead_") or c.component.endswith((".fault", ".cluster")):
         return FAULTS
+    if c.component.startswith("adc_"):
+        return READS
     if by == "role":
         return spec.role
     if c.component.startswith("outlier"):
