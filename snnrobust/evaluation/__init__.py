@@ -1,6 +1,7 @@
 """Evaluation: Monte Carlo over chips, yield with confidence, results in run files."""
 
 from snnrobust.evaluation.attack import attack
+from snnrobust.evaluation.bits import Bits, bits_needed
 from snnrobust.evaluation.breaking import BreakingLevels, ToleranceAt, breaking_levels, read_breaking_levels
 from snnrobust.evaluation.certificate import Certificate, certify, largest_k
 from snnrobust.evaluation.comparison import compare_conditions, compare_methods, paired_difference, yield_difference
@@ -8,24 +9,36 @@ from snnrobust.evaluation.landscape import Landscape, slope
 from snnrobust.evaluation.montecarlo import benchmark, evaluate
 from snnrobust.evaluation.quantiles import quantile, simultaneous_confidence
 from snnrobust.evaluation.rare_chips import failures_by_common_factors, failures_by_subsets
+from snnrobust.evaluation.requirement import Requirement
 from snnrobust.evaluation.results import open_results, read_tolerance
+from snnrobust.evaluation.sensitivity import Sensitivity, sensitivity
+from snnrobust.evaluation.sensitivity_map import SensitivityMap, sensitivity_map
 from snnrobust.evaluation.sequences import Stopping, confidence_sequence
+from snnrobust.evaluation.specification import Specification, specify
 from snnrobust.evaluation.statistics import Summary, Yield, chip_yield, clopper_pearson, wilson
 from snnrobust.evaluation.tolerance import Tolerance
+from snnrobust.evaluation.tornado import Tornado, tornado
 from snnrobust.evaluation.worst_case import WorstCase, worst_case, write_harmful
 
 __all__ = [
+    "Bits",
     "BreakingLevels",
     "Certificate",
     "Landscape",
+    "Requirement",
+    "Sensitivity",
+    "SensitivityMap",
+    "Specification",
     "Stopping",
     "Summary",
     "Tolerance",
     "ToleranceAt",
+    "Tornado",
     "WorstCase",
     "Yield",
     "attack",
     "benchmark",
+    "bits_needed",
     "breaking_levels",
     "certify",
     "chip_yield",
@@ -42,8 +55,12 @@ __all__ = [
     "quantile",
     "read_breaking_levels",
     "read_tolerance",
+    "sensitivity",
+    "sensitivity_map",
     "simultaneous_confidence",
     "slope",
+    "specify",
+    "tornado",
     "wilson",
     "worst_case",
     "write_harmful",

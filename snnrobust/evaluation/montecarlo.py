@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import math
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -93,6 +93,24 @@ def run_block(
     """
     right = np.zeros((len(block), len(data)))
     broken = np.zeros((len(block), len(data)), dtype=bool)
+    for rows, y, logits in answers(deployment, data, block, trials=trials):
+        finite = logits.isfinite().all(-1)
+        hit = (logits.argmax(-1) == y) & finite
+        right[:, rows] += hit.numpy()
+        broken[:, rows] |= ~finite.numpy()
+    right /= trials
+    found = {
+        "accuracy": right.mean(1),
+        "balanced_accuracy": mean_over_classes(right, data.y),
+        "nonfinite": broken.sum(1).astype(np.float64),
+    }
+    return {**found, "hits": np.packbits(right > 0, axis=1)} if keep_samples else found
+
+
+def answers(
+    deployment: Deployment, data: Split, block: Sequence[int], *, trials: int = 1
+) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """What a block of chips answers, batch by batch: which samples, their classes [B] and logits [K, B, O]."""
     parts = deployment.parts
     static = deployment.static(block) if parts * trials > 1 else None
     for trial, part in itertools.product(range(trials), range(parts)):
@@ -104,17 +122,7 @@ def run_block(
             logits = deployment.run(
                 batch.x, block, lengths=batch.lengths, trial=trial, part=part, first_sample=start, params=params
             )
-            finite = logits.isfinite().all(-1)
-            hit = (logits.argmax(-1) == batch.y) & finite
-            right[:, rows] += hit.numpy()
-            broken[:, rows] |= ~finite.numpy()
-    right /= trials
-    found = {
-        "accuracy": right.mean(1),
-        "balanced_accuracy": mean_over_classes(right, data.y),
-        "nonfinite": broken.sum(1).astype(np.float64),
-    }
-    return {**found, "hits": np.packbits(right > 0, axis=1)} if keep_samples else found
+            yield rows, batch.y, logits
 
 
 def mean_over_classes(of_sample: NDArray[np.float64], y: NDArray[np.int64]) -> NDArray[np.float64]:

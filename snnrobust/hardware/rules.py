@@ -192,6 +192,9 @@ def _components(path: Path, parameter: Parameter) -> Iterator[Problem]:
             yield (*here, wrong), f"mode {parameter.mode} needs `{fits}` instead of `{wrong}`"
         elif getattr(component, fits) is None:
             yield here, f"needs `{fits}`"
+        if component.interval is not None and not component.interval[0] <= component.spread <= component.interval[1]:
+            low, high = component.interval
+            yield (*here, "interval"), f"[{low:g}, {high:g}] must hold `{fits}`, {component.spread:g}"
     if parameter.center == "mean" and parameter.distribution != "lognormal":
         yield path, "`center` mean is for lognormal only; other distributions have the nominal value at their centre"
     temporal, spatial = parameter.components.temporal, parameter.components.spatial
