@@ -350,3 +350,20 @@ def test_time_is_that_of_the_deployment(net, x):
     assert not torch.equal(chip.deploy(net, 2, time=86400.0).run(x), chip.deploy(net, 2).run(x))
     with pytest.raises(ProfileError, match="temperature"):
         chip.deploy(net, 2, temperature=330.0)
+
+
+@pytest.mark.parametrize("argument", ["instances", "seed"])
+@pytest.mark.parametrize("value", [True, 2.5, "3", None])
+def test_counts_and_seeds_are_whole_numbers(net, argument, value):
+    with pytest.raises(ConfigError, match=f"^{argument}: .* must be a whole number$"):
+        Chip(CHIPS["dynapse1"]).deploy(net, **{argument: value})
+    Chip(CHIPS["ideal"]).deploy(net, instances=np.int64(2), seed=np.int64(3))
+
+
+def test_what_has_no_effect_is_said(net):
+    bar = load_profile("pcm_ibm")
+    new = bar.model_copy(update={"environment": bar.environment.model_copy(update={"time_since_programming": None})})
+    assert "no drift: the profile does not state environment.time_since_programming" in Chip(new).deploy(net, 2).notes
+    stuck = "no stuck cells (stuck_lrs, stuck_hrs, not_converged), which are those of a crossbar"
+    assert stuck in Chip(profile("faults: {stuck_hrs: 0.1}")).deploy(net, 2).notes
+    assert not any("no drift" in line or "no stuck" in line for line in Chip(bar).deploy(net, 2).notes)
