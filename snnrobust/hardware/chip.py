@@ -22,6 +22,7 @@ from snnrobust.hardware.mismatch import place, stored, warn_of_zeros
 from snnrobust.hardware.model import Deployable, KnowsLayers, Readable, check_deployable
 from snnrobust.hardware.profile import Profile
 from snnrobust.hardware.randomness import Purpose
+from snnrobust.hardware.yaml_lines import short
 from snnrobust.snn.specs import ParameterSpec
 
 if TYPE_CHECKING:
@@ -154,7 +155,8 @@ class Chip:
 
         found = read_measurements(measured) if isinstance(measured, str | Path) else measured
         if len(found.chips()) > 1:
-            raise MeasurementError(f"{found.file}: is about chips {', '.join(found.chips())}; needed: one chip")
+            chips = ", ".join(map(short, found.chips()))
+            raise MeasurementError(f"{found.file}: is about chips {chips}; needed: one chip")
         return ConditionedChip(self.profile, found, dict(nominal or {}))
 
     def _limits(self, net: Deployable) -> tuple[list[str], list[str]]:

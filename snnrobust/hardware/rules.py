@@ -74,6 +74,14 @@ _OFF = (
     ("calibration", "mode"),
 )
 
+# Blocks in which each choice has fields of its own, those it needs, and the others' do nothing.
+_EXCLUSIVE = (
+    ("quantization.weight", "scheme"),
+    ("crossbar.mapping", "scheme"),
+    ("crossbar.drift", "model"),
+    ("crossbar.read_noise", "model"),
+)
+
 
 def problems(document: Document) -> Iterator[Problem]:
     """Everything that is wrong with a profile whose single fields are valid."""
@@ -247,6 +255,14 @@ def _off(document: Document) -> Iterator[Problem]:
         if block is not None and getattr(block, chooser) == "none":
             for name in sorted(block.model_fields_set - set(Block.model_fields) - {chooser}):
                 yield path, f"`{name}` has no effect with {chooser} none"
+    for where, chooser in _EXCLUSIVE:
+        path, block = _block(document, where)
+        choice = getattr(block, chooser) if block is not None else "none"
+        if block is not None and choice != "none":
+            laws = {key[2]: fields for key, fields in _NEEDS.items() if key[:2] == (where, chooser)}
+            foreign = {name for fields in laws.values() for name in fields} - set(laws.get(choice, ()))
+            for name in sorted(foreign & block.model_fields_set):
+                yield path, f"`{name}` has no effect with {chooser} {choice}"
 
 
 def _block(document: Document, where: str) -> tuple[Path, Frozen | None]:

@@ -327,6 +327,18 @@ BROKEN = {
         PCM + "  read_noise: {model: pcm_1f, t_read: 1e-6, q: {a_ln: 0.1, b: 0.1, min: 0.2, max: 0.1}}",
         ["crossbar.read_noise.q.min: 0.2 must be <= max (0.1)"],
     ),
+    "fields of other choices": (
+        PCM.replace("one_sided}", "one_sided, f: [1.0]}")
+        + "  drift: {model: log_shift, mean_per_ln_t: -0.1, std: {per_ln_t: 0.1, b: 0.1}, t0: 20.0}\n"
+        + "  read_noise: {model: constant, relative_to_w_max: 0.01, k: 0.1}\n"
+        + "quantization: {weight: {scheme: uniform, bits: 4, n_types: 4}}",
+        [
+            "crossbar.mapping: `f` has no effect with scheme differential_one_sided",
+            "crossbar.drift: `t0` has no effect with model log_shift",
+            "crossbar.read_noise: `k` has no effect with model constant",
+            "quantization.weight: `n_types` has no effect with scheme uniform",
+        ],
+    ),
     "many types": (
         "quantization: {weight: {scheme: per_type, n_types: 1000000, per: core}}\nlimits: {fan_in: 64}",
         ["quantization.weight.n_types: 1000000 synapse types; allowed: 2 to 64"],

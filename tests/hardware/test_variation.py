@@ -448,6 +448,12 @@ def test_a_factor_never_flips_a_sign(entry, lowest):
     assert 5 < int((x == 0).sum()) < 80 if lowest == 0 else not bool((x == 0).any())
 
 
+def test_a_spread_that_vanishes_is_none():
+    theta = {"l.weight": torch.ones(5, 5)}
+    entry = "distribution: normal, granularity: per_synapse, components: {device: {cv: 1.0e-320}, die: {cv: 1.0e-320}}"
+    assert torch.equal(devices(spread("weight", entry), theta, [0])["l.weight"][0], theta["l.weight"])
+
+
 def test_what_no_draw_resolves_is_never_drawn():
     entry = "distribution: normal, granularity: per_neuron, outliers: {fraction: 1.0e-300, factor: 3.0}"
     theta = {"l.tau_mem": torch.full((1000,), 0.02)}

@@ -230,7 +230,7 @@ class Variation:
     def shares(self) -> dict[str, float]:
         """s_c / S of each static component; their squares sum to 1."""
         spreads = self.spreads()
-        total = math.sqrt(sum(s * s for s in spreads.values()))
+        total = math.hypot(*spreads.values())
         return {name: s / total for name, s in spreads.items()}
 
     def standardised(self, z: Z, theta: Tensor) -> Tensor | None:
@@ -378,7 +378,7 @@ class Variation:
 
     def _total_spread(self, distance: Tensor) -> Tensor:
         """S at T, which depends on the nominal value where the profile says so."""
-        total = math.sqrt(sum(s * s for s in self.spreads().values()))
+        total = math.hypot(*self.spreads().values())
         return spread_at(self.entry, total, distance, self.spread_factor)
 
     @property
