@@ -323,6 +323,10 @@ BROKEN = {
         PCM.replace("differential_one_sided", "n_pair, f: [1, 0]"),
         ["crossbar.mapping.f: 0 is no significance; all must be > 0"],
     ),
+    "many pairs": (
+        PCM.replace("differential_one_sided", f"n_pair, f: {[1.0] * 17}"),
+        ["crossbar.mapping.f: 17 pairs a weight; allowed: 1 to 16"],
+    ),
     "curve without room": (
         PCM + "  read_noise: {model: pcm_1f, t_read: 1e-6, q: {a_ln: 0.1, b: 0.1, min: 0.2, max: 0.1}}",
         ["crossbar.read_noise.q.min: 0.2 must be <= max (0.1)"],
