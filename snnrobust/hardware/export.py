@@ -1,8 +1,8 @@
 """One simulated chip as a file: its parameters, stored codes, and masks of what is broken or anomalous.
 
 The file needs nothing but h5py or json to read. In HDF5, groups `parameters`, `codes`, `steps`, `currents`, `masks` and
-`conductances` hold one array a tensor, text attributes are UTF-8 bytes, truth values int8; in JSON, objects of the same names hold
-nested lists. All are in the tensor's nominal shape, but for the currents of cores.
+`conductances` hold one array a tensor, text attributes are UTF-8 bytes, truth values int8; in JSON, objects of the same
+names hold nested lists. All are in the tensor's nominal shape, but for the currents of cores.
 
     parameters  the values of this chip, with attributes role and unit
     codes       whole numbers that are stored, where the profile quantises, before mismatch:
@@ -14,7 +14,7 @@ nested lists. All are in the tensor's nominal shape, but for the currents of cor
     steps       the value of one code
     currents    base currents of each neuron's core [N, bits], in units of the weight; those of a bias generator in A
     masks       NAME.dead, NAME.outlier, NAME.g_plus.stuck_lrs, .stuck_hrs, .not_converged: true where the element is
-    conductances NAME.g_plus, ...   what the cells of a crossbar hold before a read, microsiemens
+    conductances  NAME.g_plus, ...: what the cells of a crossbar hold before a read, microsiemens
 """
 
 from __future__ import annotations
