@@ -196,7 +196,7 @@ def test_multiples_of_a_profile(network, task):
     table = benchmark({"net": network()}, [load_profile("dynapse1")], task, instances=6, show_progress=False)
     assert (found.passed[:, 1] != (table.accuracy[0, 0] >= 0.3 - 1e-9)).sum() <= 1
     assert found.condition == "dynapse1"
-    assert any("not simulated yet" in note for note in found.notes)
+    assert any("not calibrated" in note for note in found.notes)
 
 
 def test_a_run_file_keeps_the_levels_and_goes_on(tmp_path, monkeypatch):
