@@ -269,12 +269,12 @@ def benchmark(
     config: dict[str, Any] = {
         "models": {name: identity(net) for name, net in plain.items()},
         "profiles": {profile.name: profile.hash for profile in profiles},
-        "conditions": names,
         "task": [task.name, task.encoding, task.split, data_hash(data)],
         "chips": {"instances": instances, "seed": seed, "purpose": purpose, "trials": trials},
         "deploy": {name: str(value) for name, value in sorted(deploy.items())},
     }
     # What was not always there enters only where it is asked for: earlier files go on.
+    config |= {"conditions": names} if any(cell.calibration != "none" for cell in cells) else {}
     config |= {} if until is None else {"until": dataclasses.asdict(until)}
     config |= {"keep_samples": True} if keep_samples else {}
     with ResultFile(None if run is None else Path(run), config, nets, profiles, result, overwrite=overwrite) as file:
