@@ -90,6 +90,24 @@ Data = Annotated[Path | None, typer.Option("--data", help="Folder with data sets
 Seed = Annotated[int, typer.Option(help="Seed.")]
 Chips = Annotated[int, typer.Option(help="Number of simulated chips.", min=1)]
 Specification = Annotated[float, typer.Option(help="Accuracy that a good chip reaches, a fraction.", min=0, max=1)]
+Until = Annotated[
+    str | None,
+    typer.Option(
+        help="Simulate chips until yield_width=0.02 (the interval's width) or yield>0.95 (a verdict); see --max-chips.",
+        show_default=False,
+    ),
+]
+MaxChips = Annotated[int | None, typer.Option(help="Most chips with --until; 10,000 by default.", min=1)]
+Drop = Annotated[
+    float,
+    typer.Option(help="What a chip may lose of the nominal accuracy in the second yield, a fraction.", min=0, max=1),
+]
+KeepSamples = Annotated[
+    bool,
+    typer.Option(
+        "--keep-samples", help="Keep which samples each chip gets right, for an interval that resamples them."
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a file of another experiment.")]
 Trials = Annotated[int, typer.Option(help="Passes over the data, for noise that changes between passes.", min=1)]
 Calibration = Annotated[

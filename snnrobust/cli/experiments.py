@@ -11,20 +11,25 @@ from snnrobust.cli.app import (
     Calibration,
     Chips,
     Data,
+    Drop,
     Finetune,
+    KeepSamples,
     Knobs,
+    MaxChips,
     Overwrite,
     Runs,
     Seed,
     Specification,
     Threads,
     Trials,
+    Until,
     app,
     typed_options,
 )
 from snnrobust.cli.inputs import (
     calibration_of,
     check_output,
+    chips_or_rule,
     fractions,
     objective_of,
     preset_of,
@@ -194,6 +199,10 @@ def deploy(
     profile: Annotated[str, typer.Option(help="Profile: a name, or a YAML file.", show_default=False)],
     chips: Chips = 1000,
     specification: Specification = 0.9,
+    drop: Drop = 0.02,
+    until: Until = None,
+    max_chips: MaxChips = None,
+    keep_samples: KeepSamples = False,
     limits: Annotated[str, typer.Option(help="What does not fit: report or enforce.")] = "report",
     unlisted: Annotated[str, typer.Option(help="Roles without a model: ideal or error.")] = "ideal",
     only: Annotated[
@@ -219,22 +228,25 @@ def deploy(
 
     check_output(output, [run])
     chip = load_profile(profile).under(time=None if time is None else seconds("time", time), temperature=temperature)
+    most, stopping = chips_or_rule(chips, until, max_chips, specification)
     models, task = trained_models([run], data)
     result = run_benchmark(
         models,
         [chip],
         task,
-        instances=chips,
+        instances=most,
         seed=seed,
         trials=trials,
         **calibration_of(calibration, finetune, knobs),
+        until=stopping,
+        keep_samples=keep_samples,
         run=output,
         overwrite=overwrite,
         limits=limits,
         unlisted=unlisted,
         only=only,
     )
-    print_result(result, specification)
+    print_result(result, specification, drop)
 
 
 @app.command()
@@ -250,6 +262,10 @@ def benchmark(
     knobs: Knobs = None,
     chips: Chips = 100,
     specification: Specification = 0.9,
+    drop: Drop = 0.02,
+    until: Until = None,
+    max_chips: MaxChips = None,
+    keep_samples: KeepSamples = False,
     purpose: Annotated[str, typer.Option(help="test, or validation for choosing models.")] = "test",
     trials: Trials = 1,
     seed: Seed = 1,
@@ -262,6 +278,7 @@ def benchmark(
     from snnrobust.hardware import load_profile
 
     check_output(output, runs)
+    most, stopping = chips_or_rule(chips, until, max_chips, specification)
     models, task = trained_models(runs, data)
     conditions: list[Profile | float] = [
         *fractions("levels", levels),
@@ -271,15 +288,17 @@ def benchmark(
         models,
         conditions,
         task,
-        instances=chips,
+        instances=most,
         seed=seed,
         purpose=purpose,
         trials=trials,
         **calibration_of(calibration, finetune, knobs),
+        until=stopping,
+        keep_samples=keep_samples,
         run=output,
         overwrite=overwrite,
     )
-    print_result(result, specification)
+    print_result(result, specification, drop)
 
 
 @app.command()
@@ -295,11 +314,11 @@ def report(
     print(output)
 
 
-def print_result(result: Tolerance, specification: float) -> None:
+def print_result(result: Tolerance, specification: float, drop: float = 0.02) -> None:
     """Print the table, and below it what has to be said of each condition."""
     from snnrobust.report.text import console, notes, tolerance_table
 
     out = console()
-    out.print(tolerance_table(result, specification))
+    out.print(tolerance_table(result, specification, drop))
     for line in notes(result):
         out.print(line, style="dim")

@@ -11,11 +11,16 @@ from typing import TYPE_CHECKING, Any
 from snnrobust.errors import ConfigError, RunFileError
 
 if TYPE_CHECKING:
+    from snnrobust.evaluation.sequences import Stopping
     from snnrobust.hardware import Module
     from snnrobust.snn import Network
     from snnrobust.tasks import Task
     from snnrobust.training import TrainedModel
     from snnrobust.training.objectives import Choices
+
+
+MOST_CHIPS = 10_000
+"""Chips after which a rule that asks for more gives up, unless the user says otherwise."""
 
 
 def check_output(output: Path | None, inputs: Iterable[Path]) -> None:
@@ -113,6 +118,19 @@ def preset_of(
             raise ConfigError(f"preset: {name} fixes the network; leave --{option.replace('_', '-')} out")
     settings = {key: value for key, value in recipe.settings.items() if key not in typed}
     return recipe.network(task, seed), settings, 0.0 if "firing_rate_penalty" in typed else recipe.rate_penalty
+
+
+def chips_or_rule(
+    chips: int, until: str | None, max_chips: int | None, specification: float
+) -> tuple[int, Stopping | None]:
+    """The largest number of chips, and when fewer are enough."""
+    from snnrobust.evaluation.sequences import Stopping
+
+    if until is None:
+        if max_chips is not None:
+            raise ConfigError(f"max-chips: {max_chips} is for --until; --chips is a fixed number")
+        return chips, None
+    return MOST_CHIPS if max_chips is None else max_chips, Stopping(until=until, specification=specification)
 
 
 def trained_models(paths: Iterable[Path], data: Path | None) -> tuple[dict[str, TrainedModel], Task]:

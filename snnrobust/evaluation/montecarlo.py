@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from snnrobust.errors import ConfigError, unknown
+from snnrobust.evaluation.resampling import Samples, numbered
 from snnrobust.evaluation.results import ResultFile
+from snnrobust.evaluation.sequences import Stopping
 from snnrobust.evaluation.tolerance import Tolerance
+from snnrobust.hardware import individual
 from snnrobust.hardware.calibration import IN_THE_LOOP, modes_of, remarks
 from snnrobust.hardware.chip import Chip
 from snnrobust.hardware.deployment import Deployment
@@ -72,13 +78,43 @@ def evaluate(
     for block in deployment.blocks(block_size(deployment.net, data)):
         for name, values in run_block(deployment, data, block, trials=trials).items():
             result.measures[name][0, 0, block.start : block.stop] = values
+    shared = not individual.own(deployment.placement.specs, deployment.theta)
+    result.nominal[0] = nominal_accuracy(deployment.net, data, metric, deployment.theta if shared else None)
     return result
 
 
-def run_block(deployment: Deployment, data: Split, block: range, *, trials: int = 1) -> dict[str, NDArray[np.float64]]:
-    """Measures [K] of a block of chips: a pure function of the network, the profile, the seed and the data."""
+def run_block(
+    deployment: Deployment, data: Split, block: Sequence[int], *, trials: int = 1, keep_samples: bool = False
+) -> dict[str, NDArray[Any]]:
+    """Measures [K] of a block of chips: a pure function of the network, the profile, the seed and the data.
+
+    Args:
+        deployment: A network on sampled chips.
+        data: Samples.
+        block: Numbers of the chips.
+        trials: Passes over the data.
+        keep_samples: Give `hits` [K, bytes] as well, which samples each chip got right (`resampling.Samples`).
+    """
     right = np.zeros((len(block), len(data)))
     broken = np.zeros((len(block), len(data)), dtype=bool)
+    for rows, y, logits in answers(deployment, data, block, trials=trials):
+        finite = logits.isfinite().all(-1)
+        hit = (logits.argmax(-1) == y) & finite
+        right[:, rows] += hit.numpy()
+        broken[:, rows] |= ~finite.numpy()
+    right /= trials
+    found = {
+        "accuracy": right.mean(1),
+        "balanced_accuracy": mean_over_classes(right, data.y),
+        "nonfinite": broken.sum(1).astype(np.float64),
+    }
+    return {**found, "hits": np.packbits(right > 0, axis=1)} if keep_samples else found
+
+
+def answers(
+    deployment: Deployment, data: Split, block: Sequence[int], *, trials: int = 1
+) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """What a block of chips answers, batch by batch: which samples, their classes [B] and logits [K, B, O]."""
     parts = deployment.parts
     static = deployment.static(block) if parts * trials > 1 else None
     for trial, part in itertools.product(range(trials), range(parts)):
@@ -90,17 +126,33 @@ def run_block(deployment: Deployment, data: Split, block: range, *, trials: int 
             logits = deployment.run(
                 batch.x, block, lengths=batch.lengths, trial=trial, part=part, first_sample=start, params=params
             )
-            finite = logits.isfinite().all(-1)
-            hit = (logits.argmax(-1) == batch.y) & finite
-            right[:, rows] += hit.numpy()
-            broken[:, rows] |= ~finite.numpy()
-    right /= trials
-    classes = [right[:, data.y == c].mean(1) for c in np.unique(data.y)]
-    return {
-        "accuracy": right.mean(1),
-        "balanced_accuracy": np.mean(classes, axis=0),
-        "nonfinite": broken.sum(1).astype(np.float64),
-    }
+            yield rows, batch.y, logits
+
+
+def mean_over_classes(of_sample: NDArray[np.float64], y: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Mean over classes [K] of the means over each class's samples, from values [K, B] and classes [B]."""
+    means: NDArray[np.float64] = np.mean([of_sample[:, y == c].mean(1) for c in np.unique(y)], axis=0)
+    return means
+
+
+def nominal_accuracy(net: Deployable, data: Split, metric: str, theta: Mapping[str, Tensor] | None = None) -> float:
+    """Accuracy of a network as it was trained, on no chip.
+
+    Args:
+        net: The network.
+        data: Samples.
+        metric: "accuracy" or "balanced accuracy".
+        theta: Its parameters; those that it has by default.
+    """
+    params = net.nominal() if theta is None else theta
+    right = np.zeros((1, len(data)))
+    for start in range(0, len(data), BATCH):
+        rows = slice(start, min(start + BATCH, len(data)))
+        batch = to_batch(data, rows, precision(params))
+        with torch.no_grad():
+            logits = net.run(params, batch.x, batch.lengths)
+        right[0, rows] = ((logits.argmax(-1) == batch.y) & logits.isfinite().all(-1)).numpy()
+    return float(right.mean() if metric == "accuracy" else mean_over_classes(right, data.y)[0])
 
 
 def block_size(net: Deployable, data: Split) -> int:
@@ -157,6 +209,8 @@ def benchmark(
     trials: int = 1,
     calibration: str | Sequence[str] = "none",
     tuning: Tuning | None = None,
+    until: Stopping | None = None,
+    keep_samples: bool = False,
     run: str | Path | None = None,
     overwrite: bool = False,
     show_progress: bool = True,
@@ -168,7 +222,7 @@ def benchmark(
         nets: Networks, models, or trained networks of run files, by name.
         conditions: Profiles, and relative mismatch levels as fractions (0.2, never 20).
         task: Data; validation chips are tested on the validation data, all others on the test data.
-        instances: Number of chips.
+        instances: Number of chips; with `until` the largest number.
         seed: Seed of the chips.
         purpose: "test", or "validation" for choosing models.
         trials: Passes over the data, for noise that changes from pass to pass.
@@ -176,6 +230,9 @@ def benchmark(
             them, "brainscales2" and "brainscales2 (trim)", of the same chips. "in_the_loop" calibrates chips that
             were not calibrated before on the task's data (`finetune`), and is the only mode of relative levels.
         tuning: How they are calibrated in the loop; `Tuning()` by default.
+        until: When a network on a condition has had enough chips; each such pair stops on its own.
+        keep_samples: Keep which samples each chip classifies correctly (a bit each), for an interval of the yield that
+            resamples them; needs a single trial.
         run: Run file for results; each finished block is kept in its journal, and the same call goes on from there.
             None keeps nothing.
         overwrite: Replace a run file of another experiment.
@@ -200,6 +257,8 @@ def benchmark(
         raise ConfigError(f"conditions: each may be given once, not {', '.join(names)}")
     if trials < 1:
         raise ConfigError(f"trials: {trials} must be at least 1")
+    if keep_samples and trials > 1:
+        raise ConfigError(f"keep_samples: needs 1 trial, not {trials}; a sample is right or wrong in a single pass")
     data = samples_for(purpose, task)
     loop = _tuning(tuning, cells, purpose)
     plain = {name: net.net if isinstance(net, TrainedModel) else net for name, net in nets.items()}
@@ -214,8 +273,10 @@ def benchmark(
             cell.name: _notes(task, [row[c] for row in deployments], loop if cell.in_the_loop else None)
             for c, cell in enumerate(cells)
         },
-        population=population(task, len(data), instances, seed, purpose, trials),
+        population=population(task, len(data), instances, seed, purpose, trials, until),
         samples=len(data),
+        stopping=until,
+        right=_no_samples(data, (len(nets), len(names), instances)) if keep_samples else None,
     )
     size = min(block_size(net, data) for net in plain.values())
     units = [
@@ -231,18 +292,39 @@ def benchmark(
     # What was not always there enters only where it is asked for: earlier files go on.
     config |= {"conditions": names} if any(cell.calibration != "none" for cell in cells) else {}
     config |= {} if loop is None else {IN_THE_LOOP: loop.to_dict()}
+    config |= {} if until is None else {"until": dataclasses.asdict(until)}
+    config |= {"keep_samples": True} if keep_samples else {}
     with ResultFile(None if run is None else Path(run), config, nets, profiles, result, overwrite=overwrite) as file:
         left = [unit for unit in units if not file.has(*unit)]
         total, rest = instances * len(nets) * len(cells), sum(len(unit.block) for unit in left)
         with progress("chips", total, done=total - rest, show=show_progress) as shown:
             for unit in left:
+                if _decided(result, unit):
+                    continue
                 deployment = deployments[unit.model][unit.condition]
                 if loop is not None and cells[unit.condition].in_the_loop:
                     found = finetune(deployment, task, chips=unit.block, show_progress=False, **vars(loop))
                     deployment = found.deployment
-                file.add(*unit, run_block(deployment, data, unit.block, trials=trials))
+                measures = run_block(deployment, data, unit.block, trials=trials, keep_samples=keep_samples)
+                file.add(*unit, measures)
                 shown.advance(len(unit.block), note=f"{list(nets)[unit.model]} on {names[unit.condition]}")
+        for m, net in enumerate(plain.values()):
+            if math.isnan(result.nominal[m]) and 0.0 not in result.levels:
+                result.nominal[m] = nominal_accuracy(net, data, task.metric)
     return result
+
+
+def _decided(result: Tolerance, unit: Unit) -> bool:
+    """Whether the chips that were run suffice for a verdict on this unit's network and condition."""
+    if result.stopping is None:
+        return False
+    return result.stopping.decide(result.accuracy[unit.model, unit.condition]).verdict != "undecided"
+
+
+def _no_samples(data: Split, shape: tuple[int, int, int]) -> Samples:
+    """Room for the samples that chips get right."""
+    hits = np.zeros((*shape, -(-len(data) // 8)), dtype=np.uint8)
+    return Samples(hits, data.y, numbered(data.groups, len(data)))
 
 
 def samples_for(purpose: str, task: Task) -> Split:
@@ -293,11 +375,14 @@ def _notes(task: Task, deployments: Sequence[Deployment], tuning: Tuning | None)
     return tuple(dict.fromkeys(lines))
 
 
-def population(task: Task, samples: int, instances: int, seed: int, purpose: str, trials: int) -> str:
+def population(
+    task: Task, samples: int, instances: int, seed: int, purpose: str, trials: int, until: Stopping | None = None
+) -> str:
     """What a result is about, as one sentence."""
     passes = "" if trials == 1 else f", mean of {trials} trials"
+    most = "" if until is None else "at most "
     return (
-        f"{instances} simulated {purpose} chips (seed {seed}) on {samples} samples of {task.name}{passes}; "
+        f"{most}{instances} simulated {purpose} chips (seed {seed}) on {samples} samples of {task.name}{passes}; "
         f"{task.metric}; data: {task.split}"
     )
 

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from snnrobust.errors import ConfigError, RunFileError
-from snnrobust.evaluation.tolerance import MEASURES, Tolerance
+from snnrobust.evaluation.tolerance import Tolerance
 from snnrobust.hardware.model import Deployable
 from snnrobust.hardware.module import Module
 from snnrobust.hardware.profile import Profile
@@ -76,14 +76,14 @@ class ResultFile:
         for name in nets:
             check_label(name)
         if overwrite:
-            _remove(path)
+            remove_run(path)
         self._resume(path)
 
     def has(self, model: int, condition: int, block: range) -> bool:
         """Whether these chips were run before."""
         return not np.isnan(self.result.measures["accuracy"][model, condition, block.start : block.stop]).any()
 
-    def add(self, model: int, condition: int, block: range, measures: Mapping[str, NDArray[np.float64]]) -> None:
+    def add(self, model: int, condition: int, block: range, measures: Mapping[str, NDArray[Any]]) -> None:
         """Keep the measures of a block of chips."""
         place = np.array([model, condition, block.start, block.stop])
         if self.journal is not None:
@@ -116,9 +116,7 @@ class ResultFile:
         if not new:
             stored = open_run(path)
             check_config(path, stored, "benchmark", json.loads(self.config))
-            done = Tolerance.from_group(stored.group("tolerance"))
-            for name in MEASURES:
-                self.result.measures[name][...] = done.measures[name]
+            self.result.resume(Tolerance.from_group(stored.group("tolerance")))
         key = key_of(self.config)
         self.journal = Journal(journal_path(path), key)
         for arrays in read_journal(journal_path(path), key=key).values():
@@ -151,7 +149,8 @@ def key_of(config: str) -> str:
     return hashlib.sha256(config.encode()).hexdigest()
 
 
-def _remove(path: Path) -> None:
+def remove_run(path: Path) -> None:
+    """Remove a run file and its journal, if they exist."""
     remove_journal(journal_path(path))
     try:
         path.unlink(missing_ok=True)

@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails
 
 from snnrobust.errors import unknown
 from snnrobust.hardware import rules
+from snnrobust.hardware.bounds import Problem
 from snnrobust.hardware.schema import Document
 from snnrobust.hardware.schema_base import Frozen
 from snnrobust.hardware.yaml_lines import Path, Tree, read, short, show
@@ -82,11 +83,11 @@ def parse(content: bytes | str, file: str, model: type[D]) -> tuple[D | None, li
     return (None if lines else document), list(dict.fromkeys(lines))
 
 
-def _validate(tree: Tree, model: type[D]) -> tuple[D | None, list[rules.Problem]]:
+def _validate(tree: Tree, model: type[D]) -> tuple[D | None, list[Problem]]:
     if not isinstance(tree.data, dict):
         return None, [((), "a profile is a mapping of keys to values (name: ..., kind: ..., ...)")]
     data = copy.deepcopy(tree.data)
-    problems: list[rules.Problem] = []
+    problems: list[Problem] = []
     removed: set[Path] = set()
     document: D | None = None
     for _ in range(_MAX_ROUNDS):
@@ -103,7 +104,7 @@ def _validate(tree: Tree, model: type[D]) -> tuple[D | None, list[rules.Problem]
     return document, problems
 
 
-def _problem(detail: ErrorDetails) -> rules.Problem:
+def _problem(detail: ErrorDetails) -> Problem:
     """One line for one of pydantic's errors."""
     path, kind, value = detail["loc"], detail["type"], detail["input"]
     context = detail.get("ctx", {})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -14,6 +15,7 @@ from snnrobust.errors import ConfigError, MeasurementError, ProfileError, unknow
 from snnrobust.hardware import calibration as calibration_modes
 from snnrobust.hardware import energy, events, time_scale
 from snnrobust.hardware.crossbar.periphery import sums_on_data
+from snnrobust.hardware.crossbar.stuck import rates
 from snnrobust.hardware.deployment import Deployment
 from snnrobust.hardware.limits import exceeded, remarks
 from snnrobust.hardware.mismatch import ON_ZEROS, place, stored, warn_of_zeros
@@ -21,6 +23,7 @@ from snnrobust.hardware.model import Deployable, KnowsLayers, Readable, check_de
 from snnrobust.hardware.profile import Profile
 from snnrobust.hardware.randomness import Purpose
 from snnrobust.hardware.reading import layer_weights
+from snnrobust.hardware.yaml_lines import short
 from snnrobust.snn.specs import ParameterSpec
 
 if TYPE_CHECKING:
@@ -86,6 +89,9 @@ class Chip:
                 raise ConfigError(unknown(name, value, allowed))
         if only not in (None, "mismatch"):
             raise ConfigError(unknown("only", str(only), ("mismatch",)))
+        for name, number in (("instances", instances), ("seed", seed)):
+            if isinstance(number, bool) or not isinstance(number, Integral):
+                raise ConfigError(f"{name}: {number!r} must be a whole number")
         if instances < 1:
             raise ConfigError(f"instances: {instances} must be at least 1")
         if time is not None or temperature is not None:
@@ -123,6 +129,10 @@ class Chip:
             notes += events.remarks(self.profile.events, time_scale.step_of(net, self.profile.time_scale))
             notes += time_scale.remarks(net, self.profile.time_scale)
             notes += energy.remarks(self.profile.energy)
+        if timeless(self.profile):
+            notes.append("no drift: the profile does not state environment.time_since_programming")
+        if only is None and self.profile.crossbar is None and any(rates(self.profile.faults)):
+            notes.append("no stuck cells (stuck_lrs, stuck_hrs, not_converged), which are those of a crossbar")
         if self.profile.crossbar is not None and not isinstance(net, Readable):
             notes.append("noise and converters of single reads are not simulated for a model of one's own")
         theta = {name: p.detach().clone() for name, p in net.nominal().items()}
@@ -157,7 +167,8 @@ class Chip:
 
         found = read_measurements(measured) if isinstance(measured, str | Path) else measured
         if len(found.chips()) > 1:
-            raise MeasurementError(f"{found.file}: is about chips {', '.join(found.chips())}; needed: one chip")
+            chips = ", ".join(map(short, found.chips()))
+            raise MeasurementError(f"{found.file}: is about chips {chips}; needed: one chip")
         return ConditionedChip(self.profile, found, dict(nominal or {}))
 
     def _limits(self, net: Deployable) -> tuple[list[str], list[str]]:
@@ -165,6 +176,12 @@ class Chip:
         specs, params = net.parameter_specs(), net.nominal()
         kinds = net.layer_kinds() if isinstance(net, KnowsLayers) else {}
         return exceeded(self.profile, specs, params, kinds), remarks(self.profile, specs, params)
+
+
+def timeless(profile: Profile) -> bool:
+    """Whether conductances would drift, but nobody says for how long; they are then as they were programmed."""
+    drift = None if profile.crossbar is None else profile.crossbar.drift
+    return drift is not None and drift.model != "none" and profile.environment.time_since_programming is None
 
 
 def without_gain(profile: Profile, specs: Mapping[str, ParameterSpec]) -> list[str]:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from snnrobust.errors import ConfigError, ProfileError
 from snnrobust.hardware import individual
+from snnrobust.hardware.crossbar.mapping import devices
 from snnrobust.hardware.crossbar.periphery import converted
 from snnrobust.hardware.energy import Counts, energy
 from snnrobust.hardware.events import Draws, happens, received, simulated, spikes_only
@@ -163,6 +164,24 @@ class Deployment:
         arrays = [stage for name in kept for stage in self.placement.stages[name] if isinstance(stage, Array)]
         cells = {c.key for array in arrays for c in array.coordinates()}
         return Static({key: value for key, value in z.items() if key not in cells}, kept)
+
+    def conductances(self, block: Sequence[int] | None = None) -> dict[str, dict[str, Tensor]]:
+        """What the cells of arrays hold now, in microsiemens, before any read: [K, *shape] by parameter and device.
+
+        A chip's cells are those of the same chip at another time, moved on: `deploy(net, time=...)`. Weights into which
+        something is written that changes from trial to trial are left out.
+
+        Args:
+            block: Numbers of the chips.
+        """
+        crossbar = self.profile.crossbar
+        if crossbar is None:
+            return {}
+        names, chips, specs = devices(crossbar), len(self._chips(block)), self.net.parameter_specs()
+        return {
+            name: {device: g.expand(chips, *specs[name].shape) for device, g in zip(names, kept.cells, strict=False)}
+            for name, kept in self.static(block).kept.items()
+        }
 
     def coordinates(
         self, chips: Sequence[int], trial: int = 0, part: int = 0, *, kinds: Sequence[Kind] = (*STATIC, *TEMPORAL)

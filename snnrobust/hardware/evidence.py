@@ -58,7 +58,7 @@ def _numbers(block: Frozen, path: Path, outer: Number) -> Iterator[Number]:
         elif isinstance(value, tuple) and any(isinstance(item, Frozen) for item in value):
             for i, item in enumerate(value):
                 yield from _numbers(item, (*path, name, i), here)
-        elif _is_number(value):
+        elif _is_number(value) and name != "interval":  # which is evidence itself
             yield here._replace(path=(*path, name), value=value)
 
 

@@ -1,8 +1,8 @@
 """One simulated chip as a file: its parameters, stored codes, and masks of what is broken or anomalous.
 
-The file needs nothing but h5py or json to read. In HDF5, groups `parameters`, `codes`, `steps`, `currents` and `masks`
-hold one array a tensor, text attributes are UTF-8 bytes, truth values int8; in JSON, objects of the same names hold
-nested lists. All are in the tensor's nominal shape, but for the currents of cores.
+The file needs nothing but h5py or json to read. In HDF5, groups `parameters`, `codes`, `steps`, `currents`, `masks` and
+`conductances` hold one array a tensor, text attributes are UTF-8 bytes, truth values int8; in JSON, objects of the same
+names hold nested lists. All are in the tensor's nominal shape, but for the currents of cores.
 
     parameters  the values of this chip, with attributes role and unit
     codes       whole numbers that are stored, where the profile quantises, before mismatch:
@@ -14,6 +14,7 @@ nested lists. All are in the tensor's nominal shape, but for the currents of cor
     steps       the value of one code
     currents    base currents of each neuron's core [N, bits], in units of the weight; those of a bias generator in A
     masks       NAME.dead, NAME.outlier, NAME.g_plus.stuck_lrs, .stuck_hrs, .not_converged: true where the element is
+    conductances  NAME.g_plus, ...: what the cells of a crossbar hold before a read, microsiemens
 """
 
 from __future__ import annotations
@@ -91,8 +92,14 @@ def chip_tree(deployment: Deployment, instance: int, *, trial: int = 0) -> Group
         "parameters": Group(parameters),
         **{name: Group(_arrays(group)) for name, group in _stored(deployment, theta).items()},
         "masks": Group(_arrays(_masks(deployment, theta, instance))),
+        "conductances": Group(_arrays(_conductances(deployment, instance))),
     }
     return Group(groups, about)
+
+
+def _conductances(deployment: Deployment, instance: int) -> dict[str, NDArray[np.generic]]:
+    found = deployment.conductances([instance])
+    return {f"{name}.{device}": g[0].numpy() for name, cells in found.items() for device, g in cells.items()}
 
 
 def _stored(deployment: Deployment, theta: Mapping[str, Tensor]) -> dict[str, dict[str, NDArray[np.generic]]]:

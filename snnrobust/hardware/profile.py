@@ -11,7 +11,7 @@ import hashlib
 import importlib.resources
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Literal, NamedTuple, Self, get_args
@@ -19,7 +19,7 @@ from typing import Literal, NamedTuple, Self, get_args
 import yaml
 
 from snnrobust.errors import ProfileError, unknown
-from snnrobust.hardware import evidence, features, rules
+from snnrobust.hardware import evidence, features, rules, scaling
 from snnrobust.hardware.check import parse
 from snnrobust.hardware.comparison import leaves
 from snnrobust.hardware.evidence import EvidenceSummary, Number
@@ -28,7 +28,7 @@ from snnrobust.hardware.schema_base import Role
 from snnrobust.hardware.yaml_lines import FLOAT, MAX_BYTES, read, short, show
 
 # Fields that explain a profile and change nothing in the simulation.
-_EXPLANATIONS = frozenset({"description", "process", "sources", "evidence", "source", "note", "a_vt"})
+_EXPLANATIONS = frozenset({"description", "process", "sources", "evidence", "source", "note", "a_vt", "interval"})
 
 
 class Profile(Document):
@@ -38,7 +38,7 @@ class Profile(Document):
     def hash(self) -> str:
         """SHA-256 (hex) of all that the simulation depends on, and the name.
 
-        Descriptions, notes, sources, evidence, process and a_vt do not enter, nor the order of keys, nor
+        Descriptions, notes, sources, evidence, intervals, process and a_vt do not enter, nor the order of keys, nor
         whether a default is written out.
         """
         content = _canonical(self.model_dump())
@@ -103,6 +103,14 @@ class Profile(Document):
         for path, message in rules.problems(profile):
             raise ProfileError(f"{self.name}: {show(path)}: {message}")
         return profile
+
+    def scaled(self, factors: Mapping[str, float]) -> Self:
+        """The profile with the static spreads of roles times their factors (see `scaling.scaled`).
+
+        Raises:
+            ProfileError: If a role has no spread here, or the wider spread breaks a rule.
+        """
+        return scaling.scaled(self, factors)
 
     def numbers(self) -> Iterator[Number]:
         """Every number that the profile states, with (path, value, evidence, source, note)."""

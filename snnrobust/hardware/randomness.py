@@ -63,7 +63,7 @@ def upper_quantile(fraction: float) -> float:
     """The value that a standard normal exceeds with this probability."""
     if fraction >= 1:
         return -math.inf
-    return NormalDist().inv_cdf(1 - fraction) if fraction > 0 else math.inf
+    return NormalDist().inv_cdf(1 - fraction) if 1 - fraction < 1 else math.inf  # less than a draw resolves
 
 
 def permutation(key: int, n: int) -> NDArray[np.intp]:

@@ -14,15 +14,16 @@ import numpy as np
 
 from snnrobust.errors import unknown
 from snnrobust.hardware import rules_crossbar
+from snnrobust.hardware.bounds import WEIGHTS, Problem, clip, sizes
 from snnrobust.hardware.evidence import numbers
 from snnrobust.hardware.schema import CORRELATED, Document, Parameter
 from snnrobust.hardware.schema_base import Block, Evidence, Frozen
-from snnrobust.hardware.yaml_lines import Path, show
-
-Problem = tuple[Path, str]
+from snnrobust.hardware.yaml_lines import Path, short, show
 
 # A relative normal wider than this gives negative factors to more than 1 in 30,000 elements.
 WIDE_NORMAL = 0.25
+# A relative uniform wider than this reaches below a factor of 0.
+WIDE_UNIFORM = 1 / math.sqrt(3)
 
 UNITS = {
     "weight": ("parameter",),
@@ -39,8 +40,8 @@ UNITS = {
     "refractory": ("s",),
 }
 _SYNAPTIC = {
-    "per_synapse": ("weight", "recurrent_weight"),
-    "per_neuron_type": ("weight", "recurrent_weight", "tau_syn"),
+    "per_synapse": WEIGHTS,
+    "per_neuron_type": (*WEIGHTS, "tau_syn"),
 }
 
 # Fields that a choice makes necessary: (block, field that chooses, choice) -> fields.
@@ -73,10 +74,19 @@ _OFF = (
     ("calibration", "mode"),
 )
 
+# Blocks in which each choice has fields of its own, those it needs, and the others' do nothing.
+_EXCLUSIVE = (
+    ("quantization.weight", "scheme"),
+    ("crossbar.mapping", "scheme"),
+    ("crossbar.drift", "model"),
+    ("crossbar.read_noise", "model"),
+)
+
 
 def problems(document: Document) -> Iterator[Problem]:
     """Everything that is wrong with a profile whose single fields are valid."""
     yield from _kind(document)
+    yield from sizes(document)
     yield from _spreads(document)
     for role, parameter in document.parameters.given().items():
         yield from _parameter(("parameters", role), role, parameter, document.kind == "relative")
@@ -126,7 +136,7 @@ def _percent(value: float) -> str:
 def _parameter(path: Path, role: str, parameter: Parameter, any_width: bool) -> Iterator[Problem]:
     yield from _mode(path, role, parameter)
     yield from _components(path, parameter)
-    yield from _clip(path, parameter)
+    yield from clip(path, role, parameter)
     allowed = _SYNAPTIC.get(parameter.granularity)
     if allowed is not None and role not in allowed:
         fits = "per_neuron, per_column, per_core, per_die"
@@ -143,14 +153,14 @@ def _wide_normal(path: Path, parameter: Parameter) -> Iterator[Problem]:
     widest, level = math.hypot(*spreads), parameter.level_dependence
     if level is not None and level.exponent != 0:
         widest = math.inf if level.cv_max is None else level.cv_max
-    normal = (parameter.distribution, parameter.mode) == ("normal", "relative")
-    bounded = parameter.clip is not None and parameter.clip[0] is not None
+    most = {"normal": WIDE_NORMAL, "uniform": WIDE_UNIFORM}.get(parameter.distribution, math.inf)
+    bounded = parameter.mode == "absolute" or (parameter.clip is not None and parameter.clip[0] is not None)
     percentage = any(spread > 1 for spread in spreads) or 1 < widest < math.inf  # reported by itself
-    if normal and widest > WIDE_NORMAL and not bounded and not percentage:
+    if widest > most and not bounded and not percentage:
         yield (
             (*path, "distribution"),
-            f"a relative normal with total cv {widest:.3g} > {WIDE_NORMAL:g} changes signs; give `clip` with a "
-            f"lower bound, {'or `cv_max`, ' if widest == math.inf else ''}or use lognormal",
+            f"a relative {parameter.distribution} with total cv {widest:.3g} > {most:.3g} changes signs; give `clip` "
+            f"with a lower bound, {'or `cv_max`, ' if widest == math.inf else ''}or use lognormal",
         )
 
 
@@ -192,6 +202,9 @@ def _components(path: Path, parameter: Parameter) -> Iterator[Problem]:
             yield (*here, wrong), f"mode {parameter.mode} needs `{fits}` instead of `{wrong}`"
         elif getattr(component, fits) is None:
             yield here, f"needs `{fits}`"
+        if component.interval is not None and not component.interval[0] <= component.spread <= component.interval[1]:
+            low, high = component.interval
+            yield (*here, "interval"), f"[{low:g}, {high:g}] must hold `{fits}`, {component.spread:g}"
     if parameter.center == "mean" and parameter.distribution != "lognormal":
         yield path, "`center` mean is for lognormal only; other distributions have the nominal value at their centre"
     temporal, spatial = parameter.components.temporal, parameter.components.spatial
@@ -200,20 +213,6 @@ def _components(path: Path, parameter: Parameter) -> Iterator[Problem]:
     if spatial is not None and (spatial.kernel == "plane") != (spatial.correlation_length is None):
         verb = "has no" if spatial.kernel == "plane" else "needs a"
         yield (*path, "components", "spatial"), f"kernel {spatial.kernel} {verb} `correlation_length`"
-
-
-def _clip(path: Path, parameter: Parameter) -> Iterator[Problem]:
-    lo, hi = parameter.clip or (None, None)
-    if parameter.distribution == "truncated_normal" and lo is None and hi is None:
-        yield path, "truncated_normal needs `clip`, the bounds of the truncation"
-    if lo is not None and hi is not None and lo >= hi:
-        yield (*path, "clip"), f"[{lo:g}, {hi:g}] is empty; lo must be below hi"
-    elif parameter.mode == "relative" and ((lo is not None and lo > 1) or (hi is not None and hi < 1)):
-        yield (*path, "clip"), f"[{_end(lo)}, {_end(hi)}] excludes the nominal factor 1"
-
-
-def _end(bound: float | None) -> str:
-    return "null" if bound is None else f"{bound:g}"
 
 
 def _correlation(document: Document) -> Iterator[Problem]:
@@ -256,6 +255,14 @@ def _off(document: Document) -> Iterator[Problem]:
         if block is not None and getattr(block, chooser) == "none":
             for name in sorted(block.model_fields_set - set(Block.model_fields) - {chooser}):
                 yield path, f"`{name}` has no effect with {chooser} none"
+    for where, chooser in _EXCLUSIVE:
+        path, block = _block(document, where)
+        choice = getattr(block, chooser) if block is not None else "none"
+        if block is not None and choice != "none":
+            laws = {key[2]: fields for key, fields in _NEEDS.items() if key[:2] == (where, chooser)}
+            foreign = {name for fields in laws.values() for name in fields} - set(laws.get(choice, ()))
+            for name in sorted(foreign & block.model_fields_set):
+                yield path, f"`{name}` has no effect with {chooser} {choice}"
 
 
 def _block(document: Document, where: str) -> tuple[Path, Frozen | None]:
@@ -281,6 +288,8 @@ def _quantization(document: Document) -> Iterator[Problem]:
         yield ("limits",), "quantization.weight with scheme per_type needs `fan_in`, the entries of a neuron"
     if bias.ratio is not None and bias.ratio <= 1:
         yield ("quantization", "bias", "ratio"), f"{bias.ratio:g} must be > 1, full scale over the next smaller one"
+    if (weight.n_types or 0) > 64:
+        yield (*path, "n_types"), f"{weight.n_types} synapse types; allowed: 2 to 64"
     for name, most in (("fine_bits", 12), ("coarse", 32)):
         if (getattr(bias, name) or 0) > most:
             yield ("quantization", "bias", name), f"{getattr(bias, name)} must be 1 to {most}"
@@ -327,10 +336,11 @@ def _sources(document: Document) -> Iterator[Problem]:
     keys = [source.key for source in document.sources]
     for i, key in enumerate(keys):
         if key in keys[:i]:
-            yield ("sources", i, "key"), f"{key!r} is given twice"
+            yield ("sources", i, "key"), f"{short(key)!r} is given twice"
     for path, key in _source_keys(document, ()):
         if key not in keys:
-            yield path, unknown("", key, keys).removeprefix(": ") if keys else f"{key!r}, but `sources` is empty"
+            known = unknown("", short(key), map(short, keys)).removeprefix(": ")
+            yield path, known if keys else f"{short(key)!r}, but `sources` is empty"
 
 
 def _source_keys(block: Frozen, path: Path) -> Iterator[tuple[Path, str]]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from snnrobust.hardware.bounds import Problem, interval
 from snnrobust.hardware.schema_crossbar import Crossbar, Curve
 from snnrobust.hardware.yaml_lines import Path
-
-Problem = tuple[Path, str]
 
 
 def problems(crossbar: Crossbar, time: float | None) -> Iterator[Problem]:
@@ -15,6 +14,10 @@ def problems(crossbar: Crossbar, time: float | None) -> Iterator[Problem]:
     if crossbar.g_min >= crossbar.g_max:
         yield ("crossbar", "g_min"), f"{crossbar.g_min:g} must be below g_max ({crossbar.g_max:g})"
     yield from _iv(crossbar)
+    if crossbar.mapping.f is not None and min(crossbar.mapping.f) <= 0:
+        yield ("crossbar", "mapping", "f"), f"{min(crossbar.mapping.f):g} is no significance; all must be > 0"
+    if len(crossbar.mapping.f or ()) > 16:
+        yield ("crossbar", "mapping", "f"), f"{len(crossbar.mapping.f or ())} pairs a weight; allowed: 1 to 16"
     read = crossbar.read_noise
     if read is not None and read.model == "pcm_1f":
         given = sum(getattr(read, name) is not None for name in ("coefficient", "exponent", "q_max"))
@@ -28,6 +31,8 @@ def problems(crossbar: Crossbar, time: float | None) -> Iterator[Problem]:
         curve = getattr(crossbar.drift, name)
         if curve is not None:
             yield from _curve(("crossbar", "drift", name), curve)
+    if crossbar.drift.clip is not None:
+        yield from interval(("crossbar", "drift", "clip"), crossbar.drift.clip)
     if crossbar.drift.model == "table" and crossbar.drift.table is not None and time is not None:
         times = sorted(point.time for point in crossbar.drift.table)
         inside = times[0] <= time <= times[-1] if crossbar.drift.interpolate else time in times
@@ -61,6 +66,8 @@ def _curve(path: Path, curve: Curve) -> Iterator[Problem]:
     given = {name for name in Curve.model_fields if getattr(curve, name) is not None}
     if given not in forms:
         yield path, "needs either `a_ln`, `b`, `min`, `max`, or `poly`, or `split`, `low`, `high`"
+    elif curve.min is not None and curve.max is not None and curve.min > curve.max:
+        yield (*path, "min"), f"{curve.min:g} must be <= max ({curve.max:g})"
     for name in ("low", "high"):
         part = getattr(curve, name)
         if part is not None:

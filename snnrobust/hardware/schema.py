@@ -56,10 +56,12 @@ class Component(Block):
     Attributes:
         cv: Coefficient of variation, a fraction (mode relative).
         sd: Standard deviation in the parameter's `unit` (mode absolute).
+        interval: Between which values cv or sd is known to lie (95 %); explains, and is not simulated.
     """
 
     cv: NonNegative | None = None
     sd: NonNegative | None = None
+    interval: Annotated[tuple[NonNegative, NonNegative], Field(strict=False)] | None = None
 
     @property
     def spread(self) -> float:

@@ -26,7 +26,7 @@ Role = Literal[
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
 Positive = Annotated[float, Field(gt=0.0)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Bits = Annotated[int, Field(ge=1, le=32)]
 Text = Annotated[str, Field(min_length=1)]
 # YAML has lists, a frozen model wants tuples; only the container is converted, the elements stay strict.

@@ -9,16 +9,17 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from snnrobust.evaluation.statistics import Yield
     from snnrobust.evaluation.tolerance import Tolerance
 
 
 def console() -> Console:
-    """Where tables go: as wide as the terminal, and at least 120 columns in a file or pipe.
+    """Where tables go: as wide as the terminal, and at least 140 columns in a file or pipe.
 
     Text is shown as it is: brackets in a name or a note are no markup.
     """
     out = Console(highlight=False, markup=False, emoji=False)
-    return out if out.is_terminal else Console(highlight=False, markup=False, emoji=False, width=max(out.width, 120))
+    return out if out.is_terminal else Console(highlight=False, markup=False, emoji=False, width=max(out.width, 140))
 
 
 def percent(value: float) -> str:
@@ -46,21 +47,52 @@ def table(title: str, columns: Mapping[str, str], rows: Iterable[Sequence[str]])
     return result
 
 
-def tolerance_table(result: Tolerance, specification: float) -> Table:
-    """Accuracy of the chips of each network under each condition, and their yield."""
-    rows = []
-    for s in result.summary(specification):
-        y = s.chips_passed
+def tolerance_table(result: Tolerance, specification: float, drop: float = 0.02) -> Table:
+    """Accuracy of the chips of each network under each condition, and their yield.
+
+    Args:
+        result: The results.
+        specification: The accuracy that a good chip reaches, a fraction.
+        drop: What a chip may lose of its network's accuracy on no chip in the second yield, a fraction.
+    """
+    found = result.summary(specification, drop)
+    shown = {  # columns that not every result has
+        "nominal": any(s.chips_near_nominal for s in found),
+        "samples": any(s.resampled for s in found),
+        "verdict": any(s.verdict for s in found),
+    }
+    rows: list[tuple[str, ...]] = []
+    for s in found:
+        y, second = s.chips_passed, s.chips_near_nominal
         chips = f"{s.chips}" if not s.nonfinite else f"{s.chips} ({s.nonfinite} non-finite)"
         if not s.chips:
-            rows.append((s.condition, s.model, "not run", *[""] * 6))
+            rows.append((s.condition, s.model, "not run"))
             continue
-        interval = f"{percent(y.low)}-{percent(y.high)}"
-        values = map(percent, (s.mean, s.std, s.minimum, s.quantile05, y.share))
-        rows.append((s.condition, s.model, *values, interval, chips))
-    numbers = ("mean", "std", "min", "5 % quantile", f"yield >= {percent(specification)}", "95 % interval", "chips")
+        more = {
+            "nominal": "" if second is None else with_interval(second),
+            "samples": "" if s.resampled is None else between(*s.resampled),
+            "verdict": s.verdict,
+        }
+        values = *map(percent, (s.mean, s.std, s.quantile05, y.share)), between(y.low, y.high)
+        own = [more[name] for name, wanted in shown.items() if wanted]
+        rows.append((s.condition, s.model, *values, *own, percent(s.minimum), chips))
+    yields = (f"yield >= {percent(specification)}", "95 %\ninterval")
+    headings = {"nominal": f">= nominal\n- {percent(drop)}", "samples": "with\nsamples", "verdict": "verdict"}
+    own = [headings[name] for name, wanted in shown.items() if wanted]
+    numbers = ("mean", "std", "5 %\nquantile", *yields, *own, "min\nof", "chips")
     columns = {"chip": "name", "network": "name", **dict.fromkeys(numbers, "number")}
-    return table(f"{result.metric} over chips, in percent", columns, rows)
+    intervals = dict.fromkeys(s.chips_passed.interval for s in found)
+    return table(f"{result.metric} over chips, in percent; {', '.join(intervals)}", columns, rows)
+
+
+def between(low: float, high: float) -> str:
+    """An interval in percent."""
+    return f"{percent(low)}-{percent(high)}"
+
+
+def with_interval(found: Yield) -> str:
+    """A yield and its interval in percent; without one where none holds."""
+    return f"{percent(found.share)} ({between(found.low, found.high)})" if found.low or found.high < 1 else "-"
 
 
 def notes(result: Tolerance) -> list[str]:
@@ -70,4 +102,14 @@ def notes(result: Tolerance) -> list[str]:
         for line in found:
             about.setdefault(line, []).append(name)
     lines = [f"{', '.join(names)}: {line}" for line, names in about.items()]
+    if result.right is not None:
+        groups = int(result.right.groups.max()) + 1
+        kinds = "samples" if groups == result.samples else "groups of samples, such as speakers or patients"
+        lines.append(f"with samples: 95 % bootstrap interval over chips and {groups} {kinds}; approximate")
+    if result.stopping is not None:
+        lines.append(
+            f"chips were simulated until {result.stopping.until}; their interval holds at every number of chips, "
+            "a verdict pass or fail is wrong with a probability of at most "
+            f"{percent(1 - result.stopping.confidence)} %"
+        )
     return [*lines, result.population] if result.population else lines

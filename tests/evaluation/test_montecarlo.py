@@ -94,7 +94,7 @@ def test_the_same_chips_for_every_model_and_level(linear, task, recorded):
     z = [
         (params["w"] / net.nominal()["w"] - 1) / level
         for net in (first, second)
-        for level, (params, _) in zip((0.2, 0.5), net.passes, strict=True)
+        for level, (params, _) in zip((0.2, 0.5), net.passes[:2], strict=True)  # the third is on no chip
     ]
     assert z[0].shape == (6, 3, 3)
     assert float(z[0].std()) > 0.5

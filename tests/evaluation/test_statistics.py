@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from snnrobust.errors import ConfigError
-from snnrobust.evaluation import chip_yield, clopper_pearson
+from snnrobust.evaluation import chip_yield, clopper_pearson, quantile, simultaneous_confidence, wilson
 from snnrobust.evaluation.statistics import summarise
 
 
@@ -100,3 +100,74 @@ def test_a_summary_of_one_chip_and_of_none():
     none = summarise("net", "chip", np.array([np.nan]), np.array([np.nan]), 0.9)
     assert none.chips == none.nonfinite == none.chips_passed.chips == 0
     assert math.isnan(none.mean)
+
+
+@pytest.mark.parametrize("confidence", [0.9, 0.95])
+def test_wilsons_interval_is_scipys(confidence):
+    for chips in [*range(1, 16), 100]:
+        for passed in range(chips + 1):
+            score = stats.binomtest(passed, chips).proportion_ci(confidence, method="wilson")
+            assert wilson(passed, chips, confidence) == pytest.approx((score.low, score.high), abs=1e-9)
+
+
+@pytest.mark.parametrize(("bound", "method"), [(clopper_pearson, "exact"), (wilson, "wilson")])
+def test_one_sided_bounds_are_scipys(bound, method):
+    for passed in range(21):
+        low = stats.binomtest(passed, 20, alternative="greater").proportion_ci(0.95, method=method)
+        high = stats.binomtest(passed, 20, alternative="less").proportion_ci(0.95, method=method)
+        assert bound(passed, 20, 0.95, "lower") == pytest.approx((low.low, 1.0), abs=1e-9)
+        assert bound(passed, 20, 0.95, "upper") == pytest.approx((0.0, high.high), abs=1e-9)
+
+
+@pytest.mark.parametrize("side", ["lower", "upper"])
+def test_one_sided_coverage_is_at_least_nominal_for_every_share(side):
+    for chips in (1, 7, 40):
+        intervals = np.array([clopper_pearson(passed, chips, 0.95, side) for passed in range(chips + 1)])
+        ends = intervals.ravel()
+        shares = np.clip(np.r_[np.linspace(0, 1, 201), ends - 1e-9, ends + 1e-9], 0, 1)
+        mass = stats.binom.pmf(np.arange(chips + 1)[:, None], chips, shares)
+        coverage = (mass * ((intervals[:, :1] <= shares) & (shares <= intervals[:, 1:]))).sum(0)
+        assert 0.95 <= coverage.min() < 0.96
+
+
+def test_a_yield_says_what_its_interval_is():
+    accuracy = [0.95] * 9 + [0.5]
+    assert chip_yield(accuracy, 0.9).interval == "two-sided 95 % Clopper-Pearson interval"
+    lower = chip_yield(accuracy, 0.9, 0.99, side="lower", method="Wilson")
+    assert lower.interval == "one-sided (lower) 99 % Wilson interval"
+    assert (lower.low, lower.high) == wilson(9, 10, 0.99, "lower")
+    every = chip_yield(accuracy, 0.9, simultaneous=True)
+    assert every.interval == "two-sided 95 % interval for all specifications at once"
+    assert (every.low, every.high) == clopper_pearson(9, 10, simultaneous_confidence(10, 0.95))
+    assert every.low < chip_yield(accuracy, 0.9).low
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"side": "both"}, "side: unknown 'both'"),
+        ({"method": "wilson"}, "method: unknown 'wilson' .did you mean 'Wilson'"),
+        ({"simultaneous": True, "side": "lower"}, "simultaneous: needs two-sided"),
+        ({"simultaneous": True, "method": "Wilson"}, "simultaneous: needs two-sided"),
+    ],
+)
+def test_what_is_no_interval_of_a_yield(options, message):
+    with pytest.raises(ConfigError, match=message):
+        chip_yield([0.9, 0.8], 0.9, **options)
+
+
+def test_the_second_yield_is_at_nominal_minus_the_drop():
+    accuracy, nonfinite = np.array([0.80, 0.81, 0.83, 0.9]), np.zeros(4)
+    s = summarise("net", "chip", accuracy, nonfinite, 0.9, nominal=0.83, drop=0.02)
+    assert s.chips_passed.passed == 1
+    assert s.chips_near_nominal.passed == 3  # 0.81 is 0.83 - 0.02, whatever the rounding
+    assert summarise("net", "chip", accuracy, nonfinite, 0.9).chips_near_nominal is None
+
+
+def test_a_summary_bounds_its_quantile():
+    accuracy = np.arange(1.0, 201.0) / 200
+    s = summarise("net", "chip", accuracy, np.zeros(200), 0.9)
+    assert s.quantile05_bounds == tuple(quantile(accuracy, 0.05)[1:3])
+    assert s.quantile05_bounds[0] < s.quantile05 < s.quantile05_bounds[1]
+    few = summarise("net", "chip", accuracy[:20], np.zeros(20), 0.9)
+    assert few.quantile05_bounds[0] == -math.inf

@@ -350,3 +350,45 @@ def test_time_is_that_of_the_deployment(net, x):
     assert not torch.equal(chip.deploy(net, 2, time=86400.0).run(x), chip.deploy(net, 2).run(x))
     with pytest.raises(ProfileError, match="temperature"):
         chip.deploy(net, 2, temperature=330.0)
+
+
+@pytest.mark.parametrize("argument", ["instances", "seed"])
+@pytest.mark.parametrize("value", [True, 2.5, "3", None])
+def test_counts_and_seeds_are_whole_numbers(net, argument, value):
+    with pytest.raises(ConfigError, match=f"^{argument}: .* must be a whole number$"):
+        Chip(CHIPS["dynapse1"]).deploy(net, **{argument: value})
+    Chip(CHIPS["ideal"]).deploy(net, instances=np.int64(2), seed=np.int64(3))
+
+
+def test_what_has_no_effect_is_said(net):
+    bar = load_profile("pcm_ibm")
+    new = bar.model_copy(update={"environment": bar.environment.model_copy(update={"time_since_programming": None})})
+    assert "no drift: the profile does not state environment.time_since_programming" in Chip(new).deploy(net, 2).notes
+    stuck = "no stuck cells (stuck_lrs, stuck_hrs, not_converged), which are those of a crossbar"
+    assert stuck in Chip(profile("faults: {stuck_hrs: 0.1}")).deploy(net, 2).notes
+    assert not any("no drift" in line or "no stuck" in line for line in Chip(bar).deploy(net, 2).notes)
+
+
+@pytest.mark.parametrize("name", ["pcm_ibm", "pcm_hermes_1dev", "pcm_hermes_2dev"])
+def test_conductances_of_a_power_law_fall_and_are_the_same_when_asked_for_again(net, name):
+    before = None
+    for time in (0.0, 1.0, 300.0, 3600.0, 1e5, 3e7, 1e9):
+        deployment = Chip(CHIPS[name]).deploy(net, 4, time=time)
+        now = deployment.conductances()
+        assert set(now["layer0.weight"]) == {"g_plus", "g_minus"}
+        again = deployment.conductances([3, 1])
+        for key, cells in now.items():
+            for device, g in cells.items():
+                assert g.shape == (4, *net.nominal()[key].shape)
+                assert torch.equal(again[key][device], g[[3, 1]])
+                assert before is None or bool((g <= before[key][device]).all())
+        before = now
+
+
+def test_conductances_without_a_draw_are_those_of_all_chips(net):
+    bar = "crossbar: {technology: any, g_min: 1.0, g_max: 11.0, mapping: {scheme: differential_one_sided}, "
+    bar += "read_noise: {model: constant, relative_to_w_max: 0.1}}"
+    found = Chip(profile(bar, kind="crossbar")).deploy(net, 3).conductances()["layer0.weight"]
+    w = net.nominal()["layer0.weight"].detach()
+    assert torch.allclose(found["g_plus"], (1 + 10 * w.clamp_min(0) / w.abs().max()).expand(3, *w.shape))
+    assert Chip(CHIPS["dynapse1"]).deploy(net, 3).conductances() == {}

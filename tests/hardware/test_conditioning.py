@@ -331,3 +331,11 @@ def test_predicted_accuracy_covers_the_truth():
     assert 0.82 <= inside / planted <= 0.97, inside
     without = np.abs(np.median(true_accuracy) - true_accuracy)
     assert error.mean() < 0.75 * without.mean(), (error.mean(), without.mean())  # and measuring was worth it
+
+
+def test_names_of_chips_are_one_line(tmp_path):
+    path = tmp_path / "chips.csv"
+    path.write_text('chip,neuron,parameter,value\n"a\nb",0,tau_mem,1.0\nc,0,tau_mem,1.0\n')
+    with pytest.raises(MeasurementError) as error:
+        Chip(profile()).condition(path)
+    assert str(error.value).isprintable()

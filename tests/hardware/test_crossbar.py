@@ -364,3 +364,33 @@ def test_wires_take_from_what_is_far_from_the_driver_and_the_ground():
     assert bool((found < 1).all())
     assert bool((found[:, :, 1:] > found[:, :, :-1]).all())  # later rows (inputs) are nearer to the ground
     assert bool((found[:, 1:] < found[:, :-1]).all())  # later columns (neurons) are farther from the driver
+
+
+@pytest.mark.parametrize(
+    "mapping", ["differential_one_sided", "differential_two_sided", "offset", "single_device", "n_pair, f: [1.0, 3.0]"]
+)
+@pytest.mark.parametrize("ends", [(-2.0, 2.0), (-1.0, 2.0), (1.0, 2.0)])
+def test_constant_noise_is_a_fraction_of_the_largest_weight(mapping, ends):
+    bar = chip("read_noise: {model: constant, relative_to_w_max: 0.013}", "1.0, 12.0", mapping)
+    w = torch.empty(100, 100, dtype=torch.float64).uniform_(*ends, generator=torch.Generator().manual_seed(0))
+    w[0, :2] = torch.tensor(ends)
+    theta = {"l.weight": w}
+    placement = placed(bar, theta)
+    z = draw(placement, seed=1, purpose="test", instances=range(3))
+    noise = (realise(placement, theta, z)["l.weight"] - w).std()
+    assert float(noise) == pytest.approx(0.013 * 2, abs=5 * 0.026 / math.sqrt(2 * 30_000))
+
+
+def test_a_table_needs_no_law_of_programming():
+    blocks = "drift: {model: table, table: [{time: 1.0, coefficients: [0.5, 1.0]}]}"
+    bar = chip(blocks, after="environment: {time_since_programming: 1.0}")
+    theta = {"l.weight": torch.tensor([[1.0, 0.4]])}
+    z = {"l.weight/g_plus": torch.ones(1, 2)}  # sigma 0.5 + g / g_max, in microsiemens
+    found = realise(placed(bar, theta), theta, z)["l.weight"]
+    assert torch.allclose(found, theta["l.weight"] + torch.tensor([[1.5, 0.9]]) / 25)
+
+
+def test_nothing_has_fluctuated_at_the_time_of_programming():
+    bar = load_profile("reram_cmo").crossbar
+    assert shares(bar, 0.0) == (1.0, 0.0, 0.0)
+    assert not read_sigma(torch.tensor([9.0, 50.0]), torch.tensor([9.0, 50.0]), bar, 0.0).any()

@@ -214,3 +214,14 @@ def test_every_core_has_a_range_of_its_own(tmp_path):
         for part in (slice(0, 5), slice(5, 10), slice(10, 12)):
             assert steps[part] == pytest.approx(float(top[part].max()) / 7, rel=1e-6)
         assert np.allclose(numbers(text, "codes", name) * steps, deployment.stored[name].numpy(), atol=1e-7)
+
+
+def test_cells_of_a_crossbar_are_in_the_file(tmp_path):
+    deployment = Chip(load_profile("pcm_ibm")).deploy(Network.recurrent(4, 6, 3, dt=1e-3), 3)
+    write_chip(tmp_path / "chip.h5", deployment, 2)
+    with h5py.File(tmp_path / "chip.h5") as file:
+        found = file["conductances"]
+        assert len(found) == 2 * 3  # two devices of three matrices
+        for name, cells in deployment.conductances().items():
+            for device, g in cells.items():
+                assert np.array_equal(found[f"{name}.{device}"], g[2].numpy())

@@ -252,6 +252,8 @@ def test_the_profile_is_valid_and_says_where_each_number_is_from():
     device = numbers["parameters", "weight", "components", "device", "cv"]
     assert device.value == pytest.approx(weight.spreads["device"].value, rel=1e-3)
     assert f"{weight.devices} devices on 3 chips; 95 % " in device.note
+    low, high = made.parameters.weight.components.device.interval
+    assert (low, high) == pytest.approx((weight.spreads["device"].low, weight.spreads["device"].high), rel=1e-3)
     law = made.parameters.weight.level_dependence
     assert law.exponent == pytest.approx(-0.3, abs=0.05)
     assert law.cv_min < law.cv_max

@@ -205,14 +205,16 @@ def test_chips_moved_a_few_at_a_time_are_the_same(name, chunk, monkeypatch):
 
 @pytest.mark.parametrize("name", CHIPS)
 def test_gradients_and_company_do_not_change_a_large_chip(name):
+    crossbar = CHIPS[name].crossbar
+    n = 257 if crossbar is None or crossbar.ir_drop is None else 129  # wires are solved tile by tile, which takes long
     generator = torch.Generator().manual_seed(3)
-    theta = {"l.weight": torch.randn(257, 257, generator=generator), "l.v_th": torch.ones(257)}
-    whole = sample(CHIPS[name], theta, range(3))
+    theta = {"l.weight": torch.randn(n, n, generator=generator), "l.v_th": torch.ones(n)}
+    whole = sample(CHIPS[name], theta, range(2))
     with torch.no_grad():
-        apart, alone = sample(CHIPS[name], theta, range(3)), sample(CHIPS[name], theta, [2])
+        apart, alone = sample(CHIPS[name], theta, range(2)), sample(CHIPS[name], theta, [1])
     for key, p in whole.items():
         assert torch.equal(p, apart[key])
-        assert torch.equal(p[2:] if p.ndim > theta[key].ndim else p, alone[key])
+        assert torch.equal(p[1:] if p.ndim > theta[key].ndim else p, alone[key])
 
 
 def test_the_same_coordinates_on_every_level_profile_and_bit_width():

@@ -199,3 +199,14 @@ def test_a_model_of_scalars_can_be_evaluated():
     task = Task.from_arrays(x, [0, 1, 0, 1, 0, 1], ["train"] * 4 + ["test"] * 2, dt=1e-3)
     model = Model(lambda params, x: x.mean(0) * params["gain"], {"gain": torch.tensor(2.0)}, {"gain": "gain"})
     assert evaluate(Chip(LEVEL).deploy(model, 2), task.test).chips == 2
+
+
+@pytest.mark.parametrize("name", ["dynapse1", "dynapse2", "brainscales2", "pcm_ibm", "reram_cmo"])
+@pytest.mark.parametrize("shape", [(), (4,), (3, 0), (2, 1, 3, 3)])
+def test_weights_of_any_number_of_axes(name, shape):
+    w = 1 + torch.rand(shape, generator=torch.Generator().manual_seed(0))
+    model = Model(lambda params, x: x.mean(0) * params["w"].sum(), {"w": w}, {"w": "weight"})
+    chips = Chip(load_profile(name)).deploy(model, 2)
+    found = chips.parameters()["w"]
+    assert found.shape == ((2, *shape) if w.numel() else shape)
+    assert torch.equal(chips.export(1)["w"], found[1] if w.numel() else found)

@@ -452,3 +452,9 @@ def test_listing_needs_neither_torch_nor_numba():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_key_with_a_line_end_is_still_one_line():
+    lines = check_profile(TEXTS["dynapse1"].replace("key: buchel2021", 'key: "a\\nb"'))
+    assert lines
+    assert_one_line_errors(lines)

@@ -8,8 +8,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from chip_builder import devices, spread
+from chip_builder import devices
 from scipy import stats
+
+from snnrobust.hardware.profile import Profile
 
 jax = pytest.importorskip("jax")
 mismatch = pytest.importorskip("rockpool.transform.mismatch")
@@ -28,9 +30,8 @@ def theirs(seed: int, **arguments: float) -> np.ndarray:
 
 
 def ours(seed: int, cv: float) -> np.ndarray:
-    wide = ", clip: [-9, null]" if cv > 0.25 else ""
-    entry = f"distribution: normal, granularity: per_synapse, components: {{device: {{cv: {cv}}}}}{wide}"
-    found = devices(spread("weight", entry), {"l.weight": torch.from_numpy(W)}, None, seed=seed)["l.weight"]
+    """Those of `Profile.relative`, whose factors are not bounded either."""
+    found = devices(Profile.relative(cv), {"l.weight": torch.from_numpy(W)}, None, seed=seed)["l.weight"]
     return found.numpy() / W - 1
 
 

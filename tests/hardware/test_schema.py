@@ -300,6 +300,61 @@ BROKEN = {
         PCM + "  read_noise: {model: pcm_1f, t_read: 1e-6, coefficient: 0.1, q: {poly: [1.0]}}",
         ["crossbar.read_noise: pcm_1f needs either `q`, or `coefficient`, `exponent` and `q_max`"],
     ),
+    "clip that bounds nothing": (
+        tau_mem(f"{DEVICE}, clip: [null, null]"),
+        [f"{P}.clip: [null, null] bounds nothing; give lo or hi, or leave it out"],
+    ),
+    "clip that flips weights": (
+        f"parameters: {{weight: {{distribution: normal, granularity: per_synapse, {DEVICE}, clip: [-1, 3]}}}}",
+        ["parameters.weight.clip: [-1, 3] lets a factor change the sign of a weight; lo must be >= 0"],
+    ),
+    "wide uniform": (
+        "parameters: {weight: {distribution: uniform, granularity: per_synapse, components: {device: {cv: 0.6}}}}",
+        [
+            "parameters.weight.distribution: a relative uniform with total cv 0.6 > 0.577 changes signs; give `clip` "
+            "with a lower bound, or use lognormal"
+        ],
+    ),
+    "bounds of drift": (
+        PCM + "  drift: {model: log_shift, mean_per_ln_t: -0.1, std: {per_ln_t: 0.1, b: 0.1}, clip: [9, 5]}",
+        ["crossbar.drift.clip: [9, 5] is empty; lo must be below hi"],
+    ),
+    "significance of nothing": (
+        PCM.replace("differential_one_sided", "n_pair, f: [1, 0]"),
+        ["crossbar.mapping.f: 0 is no significance; all must be > 0"],
+    ),
+    "many pairs": (
+        PCM.replace("differential_one_sided", f"n_pair, f: {[1.0] * 17}"),
+        ["crossbar.mapping.f: 17 pairs a weight; allowed: 1 to 16"],
+    ),
+    "curve without room": (
+        PCM + "  read_noise: {model: pcm_1f, t_read: 1e-6, q: {a_ln: 0.1, b: 0.1, min: 0.2, max: 0.1}}",
+        ["crossbar.read_noise.q.min: 0.2 must be <= max (0.1)"],
+    ),
+    "fields of other choices": (
+        PCM.replace("one_sided}", "one_sided, f: [1.0]}")
+        + "  drift: {model: log_shift, mean_per_ln_t: -0.1, std: {per_ln_t: 0.1, b: 0.1}, t0: 20.0}\n"
+        + "  read_noise: {model: constant, relative_to_w_max: 0.01, k: 0.1}\n"
+        + "quantization: {weight: {scheme: uniform, bits: 4, n_types: 4}}",
+        [
+            "crossbar.mapping: `f` has no effect with scheme differential_one_sided",
+            "crossbar.drift: `t0` has no effect with model log_shift",
+            "crossbar.read_noise: `k` has no effect with model constant",
+            "quantization.weight: `n_types` has no effect with scheme uniform",
+        ],
+    ),
+    "many types": (
+        "quantization: {weight: {scheme: per_type, n_types: 1000000, per: core}}\nlimits: {fan_in: 64}",
+        ["quantization.weight.n_types: 1000000 synapse types; allowed: 2 to 64"],
+    ),
+    "many neurons": (
+        f"limits: {{neurons_per_core: {10**30}}}",
+        [f"limits.neurons_per_core: {10**30} must be <= 2.14748e+09"],
+    ),
+    "a number that overflows": (
+        tau_mem("outliers: {fraction: 0.1, factor: 1e308}"),
+        [f"{P}.outliers.factor: 1e+308 is too large; numbers are at most 1e+12 in size"],
+    ),
     "crossbar without one": ("kind: crossbar", ["crossbar: kind crossbar needs this block"]),
 }
 

@@ -25,6 +25,11 @@ class Scale:
     low: Tensor
     span: Tensor
 
+    def largest(self) -> Tensor:
+        """The largest |w|, in units of span: 1 for pairs, 1/2 for `offset`; 0 where all weights are the same."""
+        most = torch.maximum(self.low.abs(), (self.low + self.span).abs())
+        return torch.where(self.span > 0, most / self.span.clamp_min(torch.finfo(most.dtype).tiny), 0.0)
+
 
 def devices(crossbar: Crossbar) -> tuple[str, ...]:
     """Names of the devices that hold one weight."""

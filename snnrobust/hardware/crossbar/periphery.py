@@ -120,7 +120,7 @@ def read_variance(w: Tensor, crossbar: Crossbar, time: float) -> Tensor:
     values = [drifted(g, g, None, crossbar, time) for g in targets]
     total = torch.zeros_like(w)
     for part, g, target in zip(sensitivity(crossbar), values, targets, strict=True):
-        total = total + (part * scale.span * read_sigma(g, target, crossbar, time)) ** 2
+        total = total + (part * scale.span * read_sigma(g, target, crossbar, time, scale.largest())) ** 2
     now = scale.low + scale.span * relative_weight(values, crossbar)
     factor = compensation(w, now, crossbar) if moves(crossbar, time) else None
     return share * (total if factor is None else total * factor**2)

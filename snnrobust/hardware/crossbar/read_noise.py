@@ -37,24 +37,28 @@ def shares(crossbar: Crossbar, time: float) -> Shares:
     ends = 2 * noise.t_read, _since_programming(crossbar, time)
     inner = [min(max(t, ends[0]), ends[1]) for t in (noise.step_time, noise.trial_time)]
     total = math.log(ends[1] / ends[0])
+    if not total:  # nothing has fluctuated yet
+        return Shares(1.0, 0.0, 0.0)
     read, slow = math.log(inner[0] / ends[0]) / total, math.log(inner[1] / inner[0]) / total
     return Shares(1 - read - slow, slow, read)
 
 
-def read_sigma(g: Tensor, programmed: Tensor, crossbar: Crossbar, time: float) -> Tensor:
+def read_sigma(g: Tensor, programmed: Tensor, crossbar: Crossbar, time: float, largest: Tensor | float = 1.0) -> Tensor:
     """Standard deviation in microsiemens of one read of a device that now has g and was programmed to `programmed`.
 
     pcm_1f     g Q(x) sqrt(ln((t + t0 + t_read) / (2 t_read))),  Q = min(c / x^p, q_max) or the curve q,
                x = programmed / g_max
     log10_g    k log10(g) sqrt(ln((t + t_read) / (2 t_read)))
-    constant   that of weights is a fraction of the largest weight, shared by the devices that hold it
+    constant   that of weights is a fraction of the largest weight, shared by the devices that hold it; `largest` is
+               that weight in units of the scale's span (`Scale.largest`)
     """
     noise = crossbar.read_noise
     if noise is None or noise.model == "none":
         return torch.zeros_like(g)
     if noise.model == "constant":
         parts = sensitivity(crossbar)
-        return torch.full_like(g, (noise.relative_to_w_max or 0.0) / math.sqrt(sum(part**2 for part in parts)))
+        of_range = (noise.relative_to_w_max or 0.0) / math.sqrt(sum(part**2 for part in parts))
+        return torch.full_like(g, of_range) * largest
     root = math.sqrt(math.log(_since_programming(crossbar, time) / (2 * (noise.t_read or 1.0))))
     if noise.model == "log10_g":
         return (noise.k or 0.0) * g.clamp_min(1.0).log10() * root

@@ -76,7 +76,9 @@ def _entry(found: ParameterFit, source: str) -> dict[str, object]:
         if spread.value > 0:
             kernel, more = _kernel(found) if name == "spatial" else ({}, "")
             note = f"{_population(found)}; 95 % {_range(spread)}{more}"
-            components[name] = {key: _rounded(spread.value), **kernel, **known, "note": note}
+            value = _rounded(spread.value)
+            interval = [min(_rounded(spread.low), value), max(_rounded(spread.high), value)]
+            components[name] = {key: value, "interval": interval, **kernel, **known, "note": note}
     entry: dict[str, object] = {
         "distribution": found.distribution if components else "none",
         "mode": "absolute" if found.offset else "relative",

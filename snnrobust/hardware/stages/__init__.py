@@ -7,6 +7,7 @@ measured gains, and dead elements last, so that nothing is added to what is dead
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -75,9 +76,9 @@ def stages_for(
         column_affine: The gain of each column of an array was measured, and is undone.
 
     Returns:
-        Empty where the profile does not touch the tensor.
+        Empty where the profile does not touch the tensor, or it has no elements.
     """
-    if spec.role == "none" or not spec.on_chip:
+    if spec.role == "none" or not spec.on_chip or not math.prod(spec.shape):
         return ()
     found: list[Stage] = []
     weight = spec.role in WEIGHTS
@@ -87,7 +88,8 @@ def stages_for(
     if entry is not None:
         inherited = spec.role == "recurrent_weight" and profile.parameters.recurrent_weight is None
         cooler = spread_factor(profile.environment) if entry.distribution == "lognormal" else 1.0
-        variation = Variation(name, "weight" if inherited else spec.role, spec, entry, site, cooler)
+        role = "weight" if inherited else spec.role
+        variation = Variation(name, role, spec, entry, site, cooler, signs_flip=profile.kind == "relative")
         if variation.coordinates():
             found.append(variation)
     conditions = Conditions(condition_factor(profile.environment, spec.role))

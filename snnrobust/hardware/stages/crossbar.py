@@ -12,7 +12,7 @@ from torch import Tensor
 from snnrobust.hardware.crossbar.compensation import compensation
 from snnrobust.hardware.crossbar.drift import drifted, moves
 from snnrobust.hardware.crossbar.mapping import Scale, conductances, devices, relative, relative_weight, scale_of
-from snnrobust.hardware.crossbar.programming import at_least_zero, programmed, programming_sigma
+from snnrobust.hardware.crossbar.programming import at_least_zero, programmed, programming_sigma, spreads
 from snnrobust.hardware.crossbar.read_noise import read_sigma, shares
 from snnrobust.hardware.crossbar.stuck import block_shape, clustered, fault_masks, rates, stuck
 from snnrobust.hardware.crossbar.wires import through_wires
@@ -86,6 +86,7 @@ class Array:
             a read of each; last, where drift is compensated, the weights right after programming.
         """
         matrix, scale = self._scaled(theta)
+        largest = scale.largest()
         targets = conductances(relative(matrix, scale), self.crossbar)
         sigmas = [programming_sigma(target, self.crossbar, self.time) for target in targets]
         own = self._coordinates_of(lambda c: c.kind in STATIC)
@@ -97,7 +98,7 @@ class Array:
                 for device, target, sigma in zip(devices(self.crossbar), targets, sigmas, strict=True)
             ]
             found = [cell.now for cell in cells]
-            found += [read_sigma(cell.now, cell.programmed, self.crossbar, self.time) for cell in cells]
+            found += [read_sigma(cell.now, cell.programmed, self.crossbar, self.time, largest) for cell in cells]
             found += [self._weights([cell.programmed for cell in cells], scale)] if self._compensated() else []
             shape = max((part.shape for part in found), key=len)  # that of one with the instance axis, if any has it
             return tuple(part.expand(shape).reshape(*shape[:-2], *self.shape) for part in found)
@@ -161,7 +162,7 @@ class Array:
         """The coordinates of one device of every weight, by what they are for."""
         parts: dict[str, tuple[str, Kind]] = {}
         drift, noise = self.crossbar.drift, shares(self.crossbar, self.time)
-        if self.crossbar.programming is not None:
+        if spreads(self.crossbar):
             parts["programming"] = (device, "continuous")
         if any(rates(self.faults)):
             parts["fault"] = (f"{device}.fault", "fixed")
@@ -220,9 +221,9 @@ class Array:
 
     def _size(self) -> tuple[int, int]:
         """Columns and rows of the array, N and I."""
-        return self.shape[0], math.prod(self.shape[1:])
+        return math.prod(self.shape[:1]), math.prod(self.shape[1:])
 
     def _matrix(self, value: Tensor) -> Tensor:
         """Coordinates of devices or blocks as a matrix [.., N, I]."""
         own = value.shape[value.ndim - len(self.shape) :]
-        return value.reshape(*value.shape[: value.ndim - len(self.shape)], own[0], math.prod(own[1:]))
+        return value.reshape(*value.shape[: value.ndim - len(self.shape)], math.prod(own[:1]), math.prod(own[1:]))

@@ -3,7 +3,7 @@
 All components form one coordinate, standard normal in total, zeta = sum_c (s_c / S) z_c with S^2 = sum_c s_c^2, and
 the distribution maps it to a deviation: for a relative spread theta' = base + (theta - base) factor, with
 
-    normal             factor = 1 + S zeta
+    normal             factor = max(0, 1 + S zeta), which `Profile.relative` does not bound
     lognormal          factor = exp(S zeta), s_c = sqrt(ln(1 + cv_c^2))     (center mean: exp(S zeta - S^2/2))
     uniform            factor = 1 + sqrt(3) S (2 Phi(zeta) - 1)
     truncated_normal   factor = 1 + S Phi_ab^-1(Phi(zeta)), truncated at `clip` (relative: at 0 if it has no lower end)
@@ -89,6 +89,7 @@ class Variation:
         spread_factor: s(T) / s(T_ref) of the static components.
         mixing: How its device draws are correlated with those of other roles; None where they are not.
         calibration: What is done about it on a calibrated chip; None where nothing is.
+        signs_flip: Whether factors may be negative, as in the unclipped mismatch of level sweeps.
     """
 
     name: str
@@ -99,6 +100,7 @@ class Variation:
     spread_factor: float = 1.0
     mixing: Mixing | None = None
     calibration: Correction | None = None
+    signs_flip: bool = False
 
     def coordinates(self) -> tuple[Coordinate, ...]:
         """die, core, spatial and device where their spread is not zero; temporal; two for outliers; a calibration's."""
@@ -228,7 +230,7 @@ class Variation:
     def shares(self) -> dict[str, float]:
         """s_c / S of each static component; their squares sum to 1."""
         spreads = self.spreads()
-        total = math.sqrt(sum(s * s for s in spreads.values()))
+        total = math.hypot(*spreads.values())
         return {name: s / total for name, s in spreads.items()}
 
     def standardised(self, z: Z, theta: Tensor) -> Tensor | None:
@@ -308,14 +310,16 @@ class Variation:
         base = context.siblings["v_leak"] if self.spec.role == "v_th" and "v_leak" in context.siblings else None
         distance = theta if base is None else theta - base
         low, high = self.entry.clip or (None, None)
+        ends_at_zero = self.entry.distribution == "normal" and low is None and not self.signs_flip
+        bounds = (0.0 if ends_at_zero else low, high)
         ends = (0.0 if low is None else low) - 1, math.inf if high is None else high - 1
 
         def value(deviation: Tensor, outlier: Tensor | None) -> Tensor:
             factor = 1 + (torch.expm1(deviation) if self.logarithmic else deviation)
             if outlier is not None:
                 factor = factor * outlier
-            if self.entry.clip is not None:
-                factor = factor.clamp(*self.entry.clip)
+            if bounds != (None, None):
+                factor = factor.clamp(*bounds)
             return distance * factor if base is None else base + distance * factor
 
         spread = self._total_spread(distance)
@@ -374,7 +378,7 @@ class Variation:
 
     def _total_spread(self, distance: Tensor) -> Tensor:
         """S at T, which depends on the nominal value where the profile says so."""
-        total = math.sqrt(sum(s * s for s in self.spreads().values()))
+        total = math.hypot(*self.spreads().values())
         return spread_at(self.entry, total, distance, self.spread_factor)
 
     @property

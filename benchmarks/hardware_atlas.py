@@ -1,0 +1,206 @@
+r"""Every shipped profile at a glance: what a usual and a robust network reach on 100 chips of each.
+
+    python benchmarks/hardware_atlas.py            ecg4, or vowels where that data is not there
+    python benchmarks/hardware_atlas.py --quick    vowels, few chips, nothing committed is touched
+
+Trains the networks, then deploys them on the same chips of every profile: in every mode of calibration that the profile
+has numbers for, with its limits ignored and enforced, and on crossbars from 1 s to 1 year after programming. Writes
+results/hardware_atlas.csv and .png beside this file. Trained networks are kept in build/atlas.
+
+    standard   cross-entropy alone
+    robust     parameter attack and forward noise (Büchel, Faber and Muir, ICLR 2022)
+    fitted     robust, with at most 64 synapses a neuron and spikes as inputs (delta modulation), so that it fits a chip
+               with these limits; only where limits are enforced
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from hardware_atlas_figure import draw
+
+from snnrobust.errors import ProfileError, SnnRobustError, TaskError
+from snnrobust.evaluation import benchmark
+from snnrobust.evaluation.statistics import Summary
+from snnrobust.evaluation.study import network_for
+from snnrobust.hardware import Profile, list_profiles, load_profile
+from snnrobust.hardware.calibration import MODES, mode_of
+from snnrobust.progress import progress
+from snnrobust.storage import open_run
+from snnrobust.tasks import Task, load_task
+from snnrobust.training import Adversarial, FanInLimit, Objective, Standard, TrainedModel, models_of, train
+
+HERE = Path(__file__).parent
+SPECIFICATION = 0.9
+TIMES = {"1 s": 1.0, "1 h": 3600.0, "1 d": 86_400.0, "30 d": 2_592_000.0, "1 y": 31_536_000.0}
+FAN_IN, CALIBRATION_SAMPLES = 64, 100
+
+
+class Row(NamedTuple):
+    """One line of the CSV: chips of a profile under one condition. Accuracies are fractions."""
+
+    task: str
+    split: str
+    network: str
+    profile: str
+    calibration: str
+    limits: str
+    time_s: float | None
+    chips: int
+    mean: float | None = None
+    std: float | None = None
+    minimum: float | None = None
+    quantile05: float | None = None
+    yield90: float | None = None
+    low: float | None = None
+    high: float | None = None
+    note: str = ""
+
+
+class Atlas:
+    """Networks of a task, deployed.
+
+    Args:
+        task: Data as analog currents.
+        spikes: The same data as spikes.
+        folder: For run files, from which an interrupted atlas goes on.
+        hidden: Hidden neurons.
+        epochs: Passes over the training data.
+        chips: Chips of each profile.
+    """
+
+    def __init__(self, task: Task, spikes: Task, folder: Path, *, hidden: int, epochs: int, chips: int) -> None:
+        self.task, self.spikes, self.folder, self.chips = task, spikes, folder, chips
+        self.hidden, self.epochs = hidden, epochs
+        self.nets = {name: self._trained(name, task, make) for name, make in OBJECTIVES.items()}
+        self.fitted = self._trained("fitted", spikes, OBJECTIVES["robust"], fan_in=FAN_IN)
+        x = torch.from_numpy(task.train.x[:CALIBRATION_SAMPLES]).float()
+        self.samples = x.transpose(0, 1).contiguous()
+
+    def rows(self, profile: Profile) -> Iterator[Row]:
+        """All lines of a profile."""
+        yield from self._ignored(profile)
+        yield from self._enforced(profile)
+        if profile.crossbar is not None:
+            for time in TIMES.values():
+                yield from self._later(profile, time)
+
+    def _ignored(self, profile: Profile) -> Iterator[Row]:
+        modes = modes_for(profile)
+        result = benchmark(
+            self.nets, [profile], self.task, instances=self.chips, calibration=modes,
+            calibration_data=self.samples, show_progress=False,
+        )  # fmt: skip
+        for n, one in enumerate(result.summary(SPECIFICATION)):
+            yield self._row(profile, one, modes[n // len(self.nets)], "ignored", None)
+
+    def _enforced(self, profile: Profile) -> Iterator[Row]:
+        for name, net, task in (*((n, net, self.task) for n, net in self.nets.items()), *self._fits()):
+            try:
+                result = benchmark(
+                    {name: net}, [profile], task, instances=self.chips, limits="enforce", show_progress=False
+                )
+            except ProfileError as error:
+                yield self._empty(name, profile, "none", "enforced", None)._replace(note=str(error))
+                continue
+            (one,) = result.summary(SPECIFICATION)
+            yield self._row(profile, one, "none", "enforced", None)
+
+    def _fits(self) -> Iterator[tuple[str, TrainedModel, Task]]:
+        yield "fitted", self.fitted, self.spikes
+
+    def _later(self, profile: Profile, time: float) -> Iterator[Row]:
+        try:
+            later = profile.under(time=time)
+            result = benchmark(
+                self.nets, [later], self.task, instances=self.chips, calibration_data=self.samples, show_progress=False
+            )
+        except ProfileError as error:  # a table of other times
+            yield self._empty("", profile, "none", "ignored", time)._replace(note=str(error))
+            return
+        for one in result.summary(SPECIFICATION):
+            yield self._row(profile, one, "none", "ignored", time)
+
+    def _row(self, profile: Profile, one: Summary, mode: str, limits: str, time: float | None) -> Row:
+        return self._empty(one.model, profile, mode, limits, time)._replace(
+            mean=one.mean, std=one.std, minimum=one.minimum, quantile05=one.quantile05,
+            yield90=one.chips_passed.share, low=one.chips_passed.low, high=one.chips_passed.high,
+        )  # fmt: skip
+
+    def _empty(self, network: str, profile: Profile, mode: str, limits: str, time: float | None) -> Row:
+        return Row(self.task.name, self.task.split, network, profile.name, mode, limits, time, self.chips)
+
+    def _trained(self, name: str, task: Task, objective: Objective, fan_in: int | None = None) -> TrainedModel:
+        net = network_for(task, self.hidden, seed=0)
+        path = self.folder / f"{name}.h5"
+        limit = None if fan_in is None else FanInLimit(fan_in=fan_in)
+        train(net, task, objective, run=path, label=name, epochs=self.epochs, seed=0, limit=limit)
+        return models_of(open_run(path))[0]
+
+
+OBJECTIVES: dict[str, Objective] = {"standard": Standard(), "robust": Adversarial(steps=3)}
+
+
+def modes_for(profile: Profile) -> list[str]:
+    """The modes of calibration that the profile has numbers for; means of cores belong to chips that have cores."""
+    found = []
+    for mode in MODES:
+        if mode == "core_mean" and profile.crossbar is not None:
+            continue
+        with contextlib.suppress(ProfileError):
+            found.append(mode_of(profile, mode))
+    return found
+
+
+def write(rows: list[Row], path: Path) -> None:
+    """The CSV, accuracies with four decimals."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(Row._fields)
+        for row in rows:
+            writer.writerow(
+                f"{v:.4f}" if isinstance(v, float) and n != "time_s" else v for n, v in row._asdict().items()
+            )
+
+
+def main() -> None:
+    """Make the atlas."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="vowels, 3 epochs, 4 chips, in build/")
+    parser.add_argument("--chips", type=int, default=100)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)  # the fused engine has threads of its own
+    quick, folder = arguments.quick, HERE.parent / "build" / "atlas"
+    name = "vowels" if quick else "ecg4"
+    try:
+        task = load_task(name)
+    except TaskError:
+        name, task = "vowels", load_task("vowels")
+    folder = folder / "quick" if quick else folder / name
+    folder.mkdir(parents=True, exist_ok=True)
+    size = {"hidden": 24, "epochs": 3, "chips": 4} if quick else {"hidden": 128, "epochs": 20, "chips": arguments.chips}
+    atlas = Atlas(task, load_task(name, encoding="delta"), folder, **size)
+    results = folder if quick else HERE / "results"
+    rows: list[Row] = []
+    found = [load_profile(one.name) for one in list_profiles()]
+    with progress("profiles", len(found)) as shown:
+        for profile in found:
+            rows += atlas.rows(profile)
+            shown.advance(1, note=profile.name)
+    write(rows, results / "hardware_atlas.csv")
+    draw([row._asdict() for row in rows], results / "hardware_atlas.png")
+    print(results / "hardware_atlas.csv")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except SnnRobustError as error:
+        raise SystemExit(f"error: {error}") from None
