@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 
 Rows = Sequence[Mapping[str, Any]]
 COLOURS = {"standard": "#0072B2", "robust": "#D55E00"}
-MARKERS = {"none": "o", "core_mean": "s", "trim": "^", "residual": "D", "column_affine": "v", "profile": "P"}
+MARKERS = {"none": "o", "core_mean": "s", "trim": "^", "residual": "D", "column_affine": "v", "in_the_loop": "P"}
 
 
 def draw(rows: Rows, path: Path) -> None:
