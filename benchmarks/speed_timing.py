@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from speed_case import Runner
 
-SHORTEST, LONGEST = 0.1, 10.0  # s of a run; what is over sooner is repeated within a round, what takes longer left out
+SHORTEST, LONGEST = 0.3, 10.0  # s of a run; what is over sooner is repeated within a round, what takes longer left out
 PAUSE = 0.005  # s; threads of the library before stop spinning
 
 

@@ -37,17 +37,15 @@ class Inputs:
     @classmethod
     def of(cls, x: Values) -> Inputs:
         """From x [T, B, I] or [K, T, B, I]; sparse ones that all instances share are listed."""
-        dense = np.array(x.swapaxes(-3, -2), order="C").reshape(  # a copy: a tape keeps it
-            -1, x.shape[-2], x.shape[-3], x.shape[-1]
-        )
-        batch, steps, inputs = dense.shape[1:]
-        if len(dense) == 1:
-            rows = dense.reshape(batch * steps, inputs)
-            most = int(SPARSE * rows.size) + max(inputs, SLACK)
+        steps, batch, inputs = x.shape[-3:]
+        if x.ndim == 3 or len(x) == 1:
+            values = np.ascontiguousarray(x).reshape(steps, batch, inputs)
+            most = int(SPARSE * values.size) + max(inputs, SLACK)
             source, factor = np.empty(most, np.int32), np.empty(most, x.dtype)
-            start = np.empty(len(rows) + 1, np.int64)
-            if list_nonzeros(rows, source, factor, start):
-                return cls(dense[:, :, :0], source, factor, start, steps, batch)
+            start = np.empty(batch * steps + 1, np.int64)
+            if list_nonzeros(values, source, factor, start):
+                return cls(np.empty((1, batch, 0, inputs), x.dtype), source, factor, start, steps, batch)
+        dense = np.array(x.swapaxes(-3, -2), order="C").reshape(-1, batch, steps, inputs)  # a copy: a tape keeps it
         return cls(dense, *_no_list(x.dtype), steps, batch)
 
     def part(self, instances: slice, samples: slice) -> Inputs:

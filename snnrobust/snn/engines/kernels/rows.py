@@ -112,20 +112,21 @@ def scatter(row, n, source, start, stop):
 
 @kernel
 def list_nonzeros(values, source, factor, first):
-    """Of each row r of values [rows, n]: where they are not 0, and their values, from first[r] to first[r + 1].
+    """Of step t of sample b of values [T, B, n]: where they are not 0, and their values, from first[b T + t] on.
 
     Stops, and returns False, where the lists are too short; they need n or SLACK places after their last.
     """
-    e, n = 0, values.shape[1]
+    e, (steps, batch, n) = 0, values.shape
     room = len(source) - max(n, SLACK)
-    for r in range(values.shape[0]):
-        first[r] = e
-        if e > room:
-            return False
-        for j in range(n):  # written in any case: a branch costs more where inputs are random
-            source[e], factor[e] = j, values[r, j]
-            e += values[r, j] != 0
-    first[values.shape[0]] = e
+    for b in range(batch):
+        for t in range(steps):
+            first[b * steps + t] = e
+            if e > room:
+                return False
+            for j in range(n):  # written in any case: a branch costs more where inputs are random
+                source[e], factor[e] = j, values[t, b, j]
+                e += values[t, b, j] != 0
+    first[batch * steps] = e
     return True
 
 
