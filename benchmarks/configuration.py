@@ -167,8 +167,11 @@ def chip_accuracies(
     """Accuracy of each chip [K] by level; without mismatch all chips are the same, so there is one."""
 
     def of(some: Sequence[float], instances: int) -> NDArray[np.float64]:
-        arguments: dict[str, Any] = {"instances": instances, "seed": CHIP_SEED, "purpose": purpose}
-        return benchmark({"net": net}, some, task, show_progress=False, **arguments).accuracy[0]
+        tolerance = benchmark(
+            {"net": net}, some, task, instances=instances, seed=CHIP_SEED, purpose=purpose, show_progress=False
+        )
+        accuracies: NDArray[np.float64] = tolerance.accuracy[0]
+        return accuracies
 
     found = {level: of([level], 1)[0] for level in levels if level == 0}
     moved = [level for level in levels if level > 0]

@@ -104,7 +104,8 @@ class Headline:
     def testing(self) -> list[Cell]:
         """All tests whose configuration is chosen: the first seed on every task before the second."""
         trials = {str(c): c for method in plan.METHODS.values() for c in method.trials}
-        made, cells = self.chosen(), []
+        made = self.chosen()
+        cells: list[Cell] = []
         for setting in self.settings:
             chosen = {m: trials[one["configuration"]] for m, one in made.get(setting.choices_of, {}).items()}
             cells += plan.testing(setting, chosen, self.seeds)
