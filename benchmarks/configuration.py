@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import Field, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -130,7 +130,19 @@ def thinned(task: Task, *, train: int | None = None, test: int | None = None) ->
     return replace(fewer, split="; ".join([task.split, *counts]))
 
 
-def trained(configuration: Configuration, task: Task, runs: Path, *, passes: int, seed: int) -> Network:
+class Trained(NamedTuple):
+    """A trained network.
+
+    Attributes:
+        net: The network.
+        seconds: Wall time of all epochs of all stages, interrupted or not.
+    """
+
+    net: Network
+    seconds: float
+
+
+def trained(configuration: Configuration, task: Task, runs: Path, *, passes: int, seed: int) -> Trained:
     """The network of a configuration after all stages.
 
     The weights kept are the last: one rule for tasks with and without validation data, and no choice by the accuracy
@@ -143,9 +155,9 @@ def trained(configuration: Configuration, task: Task, runs: Path, *, passes: int
         passes: Passes through the training data that may be spent.
         seed: Seed of the initial weights, of the order of samples and of the noise.
     """
-    net = configuration.net.build(task, seed)
+    net, seconds = configuration.net.build(task, seed), 0.0
     for number, stage in enumerate(configuration.stages):
-        train(
+        result = train(
             net,
             task,
             stage.objective,
@@ -158,7 +170,8 @@ def trained(configuration: Configuration, task: Task, runs: Path, *, passes: int
             select="last",
             seed=seed + 1000 * number,
         )
-    return net
+        seconds += sum(result.history["seconds"])
+    return Trained(net, seconds)
 
 
 def chip_accuracies(

@@ -26,12 +26,11 @@ from typing import Any
 import headline_plan as plan
 import torch
 from cells import Cell, Results, Row, work
-from configuration import chip_accuracies, group_accuracies, trained
+from configuration import Trained, chip_accuracies, group_accuracies, trained
 from headline_report import report
 
 from snnrobust.compiled import set_threads
 from snnrobust.errors import SnnRobustError
-from snnrobust.snn import Network
 from snnrobust.storage.files import replace_file
 from snnrobust.tasks import Task
 
@@ -128,16 +127,15 @@ class Headline:
         if made != before:
             replace_file(self.choices, (json.dumps(made, indent=2) + "\n").encode())
 
-    def network(self, cell: Cell, task: Task) -> Network:
+    def network(self, cell: Cell, task: Task) -> Trained:
         """The trained network of a cell."""
         runs = self.scratch / cell.file
         return trained(cell.configuration, task, runs, passes=cell.passes, seed=cell.seed)
 
     def trial(self, cell: Cell) -> None:
         """Train a trial and test it on validation chips."""
-        task, started = self.task(cell.task), time.monotonic()
-        net = self.network(cell, task)
-        seconds = time.monotonic() - started
+        task = self.task(cell.task)
+        net, seconds = self.network(cell, task)
         found = chip_accuracies(net, task, plan.LEVELS, chips=self.validation_chips, purpose="validation")
         extra = {"seconds": f"{seconds:.0f}"}
         rows = [{"level": f"{level:g}", "accuracy": f"{each.mean():.4f}", **extra} for level, each in found.items()]
@@ -146,7 +144,7 @@ class Headline:
     def test(self, cell: Cell) -> None:
         """Train a chosen configuration and test it on test chips."""
         task = self.task(cell.task)
-        net = self.network(cell, task)
+        net, _ = self.network(cell, task)
         if self.setting(cell.task).groups:
             groups = group_accuracies(net, task, GROUP_LEVEL, chips=self.test_chips)
             self.grouped.add(

@@ -103,8 +103,27 @@ def section(setting: plan.Setting, tested: dict[str, dict[str, Chips]], results:
                 f"| {float(row['min']):.2f} (200) | | |"
             )
     yield from comparisons(methods)
+    yield from choices(setting, results)
     if setting.groups:
         yield from grouped(setting, results / "headline_groups.csv")
+
+
+def choices(setting: plan.Setting, results: Path) -> Iterator[str]:
+    """Every trial with its cost, as it was chosen from."""
+    trials = [row for row in _rows(results / "headline_validation.csv") if row["task"] == setting.choices_of]
+    yield f"\nTrials on validation data and chips of {setting.choices_of}, mean accuracy over levels .1 to .7:\n"
+    yield "| method | configuration | passes | epochs | seconds of one core, rough | mean | level 0 |"
+    yield "|---|---|---|---|---|---|---|"
+    for method in plan.METHODS:
+        own: dict[str, list[dict[str, str]]] = {}
+        for row in trials:
+            if row["method"] == method:
+                own.setdefault(row["configuration"], []).append(row)
+        for configuration, rows in own.items():
+            nominal = [float(row["accuracy"]) for row in rows if float(row["level"]) == 0]
+            moved = [float(row["accuracy"]) for row in rows if float(row["level"]) > 0]
+            cost = " | ".join(rows[0][name] for name in ("passes", "epochs", "seconds"))
+            yield f"| {method} | {configuration} | {cost} | {100 * np.mean(moved):.2f} | {100 * nominal[0]:.2f} |"
 
 
 def comparisons(methods: dict[str, Chips]) -> Iterator[str]:

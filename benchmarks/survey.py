@@ -116,15 +116,14 @@ class Survey:
 
     def run(self, cell: Cell) -> None:
         """Train, test on chips, and enter a row a level."""
-        task, started = self.task(cell.task), time.monotonic()
-        net = trained(cell.configuration, task, self.scratch / cell.file, passes=cell.passes, seed=cell.seed)
-        seconds = f"{time.monotonic() - started:.0f}"
+        task = self.task(cell.task)
+        net, seconds = trained(cell.configuration, task, self.scratch / cell.file, passes=cell.passes, seed=cell.seed)
         found = chip_accuracies(net, task, LEVELS, chips=self.size.chips, purpose="test")
         rows = []
         for level, each in found.items():
             numbers = (each.mean(), each.std(ddof=1) if len(each) > 1 else 0.0, each.min(), np.quantile(each, 0.05))
             named = dict(zip(NUMBERS, (f"{v:.4f}" for v in numbers), strict=True))
-            row = {**cell.values, "level": f"{level:g}", "seconds": seconds, **named}
+            row = {**cell.values, "level": f"{level:g}", "seconds": f"{seconds:.0f}", **named}
             rows.append({name: row[name] for name in COLUMNS})
         self.results.add(rows)
 
@@ -210,7 +209,8 @@ def main() -> None:
         return
     if not arguments.report:
         until = None if arguments.minutes is None else time.monotonic() + 60 * arguments.minutes
-        print("\n".join(f"{name}: no such task here, or no data; left out" for name in survey.absent()))
+        for name in survey.absent():
+            print(f"{name}: no such task here, or no data; left out")
         work(survey.cells(), survey.results, survey.scratch, survey.run, until=until)
     if arguments.report or arguments.quick:
         text = "\n".join(report(survey.results.rows())) + "\n"
