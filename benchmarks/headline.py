@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,6 +36,7 @@ from snnrobust.storage.files import replace_file
 from snnrobust.tasks import Task
 
 HERE = Path(__file__).parent
+QUICK = HERE.parent / "build" / "headline_quick"
 PHASES = ("all", "tune", "choose", "test", "report")
 KEY = ("task", "method", "passes", "seed")
 TRIAL = ("task", "split", "method", "configuration", "passes", "epochs", "seed", "level", "accuracy", "seconds")
@@ -229,7 +231,8 @@ def main() -> None:
     settings = [setting for setting in plan.SETTINGS if arguments.task in (None, setting.task)]
     headline = Headline(settings, HERE / "results", arguments.scratch)
     if arguments.quick:
-        headline = quick(HERE.parent / "build" / "headline_quick")
+        shutil.rmtree(QUICK, ignore_errors=True)
+        headline = quick(QUICK)
     if arguments.plan:
         print("\n".join([*plan.budget(settings), *headline.status()]))
         return

@@ -13,6 +13,7 @@ A network of 64 LIF neurons, 30 epochs whatever a pass costs, at most 2,000 trai
 from __future__ import annotations
 
 import argparse
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -200,6 +201,7 @@ def main() -> None:
     folder, scratch, size = HERE / "results", arguments.scratch, Size()
     if arguments.quick:
         folder = HERE.parent / "build" / "survey_quick"
+        shutil.rmtree(folder, ignore_errors=True)
         scratch, size = folder / "scratch", Size(("vowels",), 16, 2, (1,), 3, 100, 100)
     elif arguments.task:
         size = Size((arguments.task,))
