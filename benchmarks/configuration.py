@@ -71,14 +71,14 @@ class Stage:
         objective: What is minimised.
         share: Share of the passes of the cell.
         learning_rate: Adam's, at the start; it falls to 1 % as a cosine.
-        batch_size: Samples an update.
+        batch_size: Samples an update; None is the trainer's, 100 or a tenth of the training samples.
         ema: Decay of the running mean of the weights, or None.
     """
 
     objective: Choices
     share: float = 1.0
     learning_rate: float = 1e-2
-    batch_size: int = 100
+    batch_size: int | None = None
     ema: float | None = None
 
     def epochs(self, passes: int) -> int:
@@ -164,7 +164,7 @@ def trained(configuration: Configuration, task: Task, runs: Path, *, passes: int
             run=runs.with_name(f"{runs.name}-{number}.h5"),
             show_progress=False,
             epochs=stage.epochs(passes),
-            batch_size=min(stage.batch_size, len(task.train)),
+            batch_size=stage.batch_size,
             learning_rate=stage.learning_rate,
             ema=stage.ema,
             select="last",

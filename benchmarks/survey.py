@@ -5,9 +5,10 @@ r"""Survey, descriptive: every objective with its default choices on every task,
     python benchmarks/survey.py --report               results/survey.md
     python benchmarks/survey.py --quick                a minute, tiny, in build/survey_quick
 
-A network of 64 LIF neurons, 30 epochs whatever a pass costs, at most 2,000 training and 1,000 test samples of a task,
-2 seeds, 50 test chips. Nothing is tuned and nothing is compute-matched: the column passes says what a method costs, and
-`headline.py` compares fairly. results/survey.csv has a row a training and level; what is there is not run again.
+A network of 64 LIF neurons, 30 epochs (and as many for a teacher), at most 2,000 training and 1,000 test samples of a
+task, 2 seeds, 50 test chips. Nothing is tuned and nothing is compute-matched: the column passes says what a method
+costs, and `headline.py` compares fairly. results/survey.csv has a row a training and level; what is there is not run
+again.
 """
 
 from __future__ import annotations
@@ -202,7 +203,7 @@ def main() -> None:
     if arguments.quick:
         folder = HERE.parent / "build" / "survey_quick"
         shutil.rmtree(folder, ignore_errors=True)
-        scratch, size = folder / "scratch", Size(("vowels",), 16, 2, (1,), 3, 100, 100)
+        scratch, size = folder / "scratch", Size(("vowels",), 32, 8, (1,), 5, 200, 100)
     elif arguments.task:
         size = Size((arguments.task,))
     survey = Survey(size, Results(folder / "survey.csv", COLUMNS, KEY), scratch)
