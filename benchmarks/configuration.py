@@ -135,7 +135,7 @@ class Trained(NamedTuple):
 
     Attributes:
         net: The network.
-        seconds: Wall time of all epochs of all stages, interrupted or not.
+        seconds: Wall time of all epochs of all stages, interrupted or not; passes are the cost that can be compared.
     """
 
     net: Network

@@ -6,15 +6,13 @@ import csv
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import headline_plan as plan
 import matplotlib
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
-from snnrobust.evaluation.statistics import chip_yield
+from snnrobust.evaluation import chip_yield, compare_methods
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -26,24 +24,6 @@ RESAMPLES = 4000
 
 Chips = dict[float, dict[int, NDArray[np.float64]]]
 """Accuracies of one method's chips [K] by level and seed."""
-
-
-class Difference(NamedTuple):
-    """A paired difference of accuracies over training seeds.
-
-    Attributes:
-        mean: Mean difference.
-        low: Lower end of the 95 % interval.
-        high: Upper end.
-        p: Two-sided p-value.
-        seeds: Number of pairs.
-    """
-
-    mean: float
-    low: float
-    high: float
-    p: float
-    seeds: int
 
 
 def report(results: Path, settings: Sequence[plan.Setting]) -> None:
@@ -112,7 +92,7 @@ def choices(setting: plan.Setting, results: Path) -> Iterator[str]:
     """Every trial with its cost, as it was chosen from."""
     trials = [row for row in _rows(results / "headline_validation.csv") if row["task"] == setting.choices_of]
     yield f"\nTrials on validation data and chips of {setting.choices_of}, mean accuracy over levels .1 to .7:\n"
-    yield "| method | configuration | passes | epochs | seconds of one core, rough | mean | level 0 |"
+    yield "| method | configuration | passes | epochs | seconds (wall, on a busy machine) | mean | level 0 |"
     yield "|---|---|---|---|---|---|---|"
     for method in plan.METHODS:
         own: dict[str, list[dict[str, str]]] = {}
@@ -128,29 +108,18 @@ def choices(setting: plan.Setting, results: Path) -> Iterator[str]:
 
 def comparisons(methods: dict[str, Chips]) -> Iterator[str]:
     """Each method minus its rivals, paired by training seed."""
-    yield "\nDifferences in points, paired over training seeds (mean over chips of each), 95 % t interval:\n"
+    yield "\nDifferences in points, paired over training seeds (mean over the chips of each), 95 % t interval:\n"
     yield "| method - rival | level | difference | interval | p | seeds |"
     yield "|---|---|---|---|---|---|"
     pairs = [(name, rival) for name in methods for rival in plan.METHODS[name].rivals if rival in methods]
     for (name, rival), level in itertools.product(pairs, plan.LEVELS):
-        d = paired(methods[name][level], methods[rival][level])
-        if d is not None:
-            yield (
-                f"| {name} - {rival} | {level:g} | {100 * d.mean:+.2f} | {100 * d.low:+.2f} to {100 * d.high:+.2f} "
-                f"| {d.p:.2g} | {d.seeds} |"
-            )
-
-
-def paired(one: dict[int, NDArray[np.float64]], other: dict[int, NDArray[np.float64]]) -> Difference | None:
-    """Student's paired t over the seeds that both have; None below two."""
-    seeds = sorted(one.keys() & other.keys())
-    if len(seeds) < 2:
-        return None
-    d = np.array([one[s].mean() - other[s].mean() for s in seeds])
-    half = stats.t.ppf(0.975, len(d) - 1) * d.std(ddof=1) / len(d) ** 0.5
-    mean = float(d.mean())
-    p = float(stats.ttest_1samp(d, 0).pvalue) if d.std() > 0 else float(mean == 0)
-    return Difference(mean, mean - half, mean + half, p, len(d))
+        one, other = methods[rival][level], methods[name][level]
+        seeds = sorted(one.keys() & other.keys())
+        if seeds:
+            d = compare_methods([one[s].mean() for s in seeds], [other[s].mean() for s in seeds])
+            tested = d.test == "paired t"
+            interval = f"{100 * d.low:+.2f} to {100 * d.high:+.2f} | {d.p_value:.2g}" if tested else f"{d.test} |"
+            yield f"| {name} - {rival} | {level:g} | {100 * d.mean:+.2f} | {interval} | {d.pairs} |"
 
 
 def grouped(setting: plan.Setting, path: Path) -> Iterator[str]:

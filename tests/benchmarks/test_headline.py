@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from configuration import Configuration, Net, Stage, chip_accuracies, group_accuracies, thinned, trained
 from headline import Headline, choice, scores_of
-from headline_report import clustered, paired
+from headline_report import clustered, comparisons
 
 import snnrobust as sr
 from snnrobust.training import Distillation, ForwardNoise, Standard
@@ -113,14 +113,18 @@ def test_expected_minutes_are_passes_and_chips():
     assert plan.minutes(cell, 20) == pytest.approx((setting.passes["paper"] * a_pass + (5 * 20 + 1) * a_chip) / 60)
 
 
-def test_the_paired_difference_is_students():
-    one = {1: np.array([0.7, 0.9]), 2: np.array([0.9]), 3: np.array([0.6]), 9: np.array([0.1])}
-    other = {1: np.array([0.7]), 2: np.array([0.7]), 3: np.array([0.6])}
-    d = paired(one, other)  # differences .1 .2 0: mean .1, standard error .1 / sqrt 3
-    half = 4.302653 * 0.1 / 3**0.5
-    assert (d.mean, d.low, d.high, d.seeds) == pytest.approx((0.1, 0.1 - half, 0.1 + half, 3))
-    assert d.p == pytest.approx(0.2254, abs=1e-4)  # t = sqrt 3 with 2 degrees of freedom
-    assert paired(one, {1: np.array([0.7])}) is None
+def test_differences_are_those_of_the_method_to_its_rival():
+    def chips(*means: float) -> dict[float, dict[int, np.ndarray]]:
+        return {level: {s: np.array([m - 0.1, m + 0.1]) for s, m in enumerate(means)} for level in plan.LEVELS}
+
+    rival, own = chips(*(0.5,) * 6), chips(0.52, 0.54, 0.52, 0.54, 0.52, 0.54)
+    line = list(comparisons({"forward_noise": rival, "adversarial": own}))[-1]
+    half = 2.570582 * 0.01 * (6 / 5) ** 0.5 / 6**0.5  # t of 5 degrees; mean .03, standard deviation .01 sqrt(6/5)
+    assert line.startswith(
+        f"| adversarial - forward_noise | 0.7 | +3.00 | {100 * (0.03 - half):+.2f} to {100 * (0.03 + half):+.2f} |"
+    )
+    few = list(comparisons({"forward_noise": chips(0.5, 0.5), "adversarial": chips(0.6, 0.7)}))[-1]
+    assert few == "| adversarial - forward_noise | 0.7 | +15.00 | no test: 2 seeds | | 2 |"
 
 
 def test_resampling_groups_weights_them_by_their_samples():
