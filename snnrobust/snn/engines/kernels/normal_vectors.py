@@ -16,7 +16,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from snnrobust.snn.engines.kernels.llvm import INT, LANES, WORD, Vector
+from snnrobust.snn.engines.kernels.llvm import INT, LANES, REGISTER, WORD, Vector
 
 NORMALS = 4 * LANES
 """Normals of one block of counters: word m of lane l is value 8 m + l of the block."""
@@ -34,45 +34,47 @@ _LOGARITHM = (
     0.0853331305, -0.142692582, 0.149774013, -0.165779929, 0.199559334, -0.250013522, 0.333341933, -0.499999964,
     0.999999974,
 )  # fmt: skip
-HALF = LANES // 2
-INTS, FLOATS, LONGS = ir.VectorType(INT, LANES), ir.VectorType(ir.FloatType(), LANES), ir.VectorType(WORD, HALF)
+COUNTERS, WIDE = REGISTER // 8, REGISTER // 4
+"""Counters, and words, that are worked on at once: a register. No value depends on it."""
+INTS, FLOATS = ir.VectorType(INT, WIDE), ir.VectorType(ir.FloatType(), WIDE)
+LONGS = ir.VectorType(WORD, COUNTERS)
 
 
 def _ints(value):
-    return ir.Constant(INTS, [value] * LANES)
+    return ir.Constant(INTS, [value] * WIDE)
 
 
 def _floats(builder, value):
-    return Vector(builder, ir.Constant(FLOATS, [value] * LANES))
+    return Vector(builder, ir.Constant(FLOATS, [value] * WIDE))
 
 
 def _everywhere(builder, value):
     """A vector of one integer of 64 bits."""
     nothing = ir.Constant(LONGS, ir.Undefined)
     first = builder.insert_element(nothing, value, INT(0))
-    return builder.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(INT, HALF), [0] * HALF))
+    return builder.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(INT, COUNTERS), [0] * COUNTERS))
 
 
 def _philox(builder, counter, key):
-    """The four words for each of four counters in 64 bits, of which the upper half is not looked at."""
-    low = ir.Constant(LONGS, [0xFFFFFFFF] * HALF)
-    upper = ir.Constant(LONGS, [32] * HALF)
+    """The four words for each counter in 64 bits, of which the upper half is not looked at."""
+    low = ir.Constant(LONGS, [0xFFFFFFFF] * COUNTERS)
+    upper = ir.Constant(LONGS, [32] * COUNTERS)
     for _ in range(10):
         products = []
         for n, multiplier in ((0, 0xD2511F53), (2, 0xCD9E8D57)):
-            factor = ir.Constant(LONGS, [multiplier] * HALF)
+            factor = ir.Constant(LONGS, [multiplier] * COUNTERS)
             products.append(builder.mul(builder.and_(counter[n], low), factor))
         high = [builder.lshr(product, upper) for product in products]
         mixed = [builder.xor(builder.xor(high[1 - n], counter[2 * n + 1]), key[n]) for n in (0, 1)]
         counter = [mixed[0], products[1], mixed[1], products[0]]
-        bumps = [ir.Constant(LONGS, [bump] * HALF) for bump in (0x9E3779B9, 0xBB67AE85)]
+        bumps = [ir.Constant(LONGS, [bump] * COUNTERS) for bump in (0x9E3779B9, 0xBB67AE85)]
         key = [builder.add(k, bump) for k, bump in zip(key, bumps, strict=True)]
     return counter
 
 
 def _polynomial(builder, coefficients, x):
     kind = ir.FunctionType(FLOATS, [FLOATS] * 3)
-    fma = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{LANES}f32")
+    fma = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{WIDE}f32")
     total = _floats(builder, coefficients[0])
     for c in coefficients[1:]:
         total = Vector(builder, builder.call(fma, [total.value, x.value, _floats(builder, c).value]))
@@ -96,12 +98,12 @@ def _normal(builder, words):
     v = size * _floats(builder, 2.0**-31) + _floats(builder, 2.0**-32)  # 1 - |erf|
     w = _floats(builder, 0.0) - _logarithm(builder, v * (two - v))
     kind = ir.FunctionType(FLOATS, [FLOATS])
-    sqrt = cgutils.get_or_insert_function(builder.module, kind, f"llvm.sqrt.v{LANES}f32")
+    sqrt = cgutils.get_or_insert_function(builder.module, kind, f"llvm.sqrt.v{WIDE}f32")
     five = _floats(builder, 5.0)
     far = w > five
     z = _polynomial(builder, _CENTRE, w - _floats(builder, 2.5))
     result = cgutils.alloca_once_value(builder, z.value)
-    some = builder.icmp_unsigned("!=", builder.bitcast(far, ir.IntType(LANES)), ir.IntType(LANES)(0))
+    some = builder.icmp_unsigned("!=", builder.bitcast(far, ir.IntType(WIDE)), ir.IntType(WIDE)(0))
     with builder.if_then(some, likely=False):  # one size in 300 is above 2.9
         tail = _polynomial(builder, _TAIL, Vector(builder, builder.call(sqrt, [w.value])) - _floats(builder, 3.0))
         builder.store(tail.where(far, z).value, result)
@@ -121,30 +123,31 @@ def normals(context, result, to, n, step, sample, read, key):
         step, sample, read = (_everywhere(builder, number) for number in (step, sample, read))
         keys = [_everywhere(builder, half) for half in (key, builder.lshr(key, WORD(32)))]
         # Words of many values first: both halves of the work at once would not fit the registers.
-        words = builder.bitcast(cgutils.alloca_once(builder, ir.ArrayType(INTS, CHUNK // LANES)), INTS.as_pointer())
+        words = cgutils.alloca_once(builder, ir.ArrayType(INT, CHUNK))
+        words.align = REGISTER
+        words = builder.bitcast(words, INT.as_pointer())
+        vector, drawn = ir.VectorType(element, WIDE), ir.VectorType(INT, COUNTERS)
+
+        def at(pointer, place, kind):
+            return builder.bitcast(builder.gep(pointer, [place]), kind.as_pointer())
+
         with cgutils.for_range_slice(builder, WORD(0), n, WORD(CHUNK)) as (first, _):
             left = builder.sub(n, first)
             left = builder.select(builder.icmp_signed("<", left, WORD(CHUNK)), left, WORD(CHUNK))
             with cgutils.for_range_slice(builder, WORD(0), left, WORD(NORMALS)) as (h, _):
                 block = _everywhere(builder, builder.lshr(builder.add(first, h), WORD(2)))
-                halves = []
-                for lane in (0, HALF):
-                    counters = builder.add(block, ir.Constant(LONGS, list(range(lane, lane + HALF))))
-                    halves.append(_philox(builder, [counters, step, sample, read], keys))
-                for m in range(4):
-                    both = [builder.bitcast(half[m], ir.VectorType(INT, LANES)) for half in halves]
-                    own = builder.shuffle_vector(*both, ir.Constant(INTS, list(range(0, 2 * LANES, 2))))
-                    place = builder.add(builder.lshr(h, WORD(3)), WORD(m))
-                    builder.store(own, builder.gep(words, [place]))
+                for lane in range(0, LANES, COUNTERS):
+                    counters = builder.add(block, ir.Constant(LONGS, list(range(lane, lane + COUNTERS))))
+                    for m, own in enumerate(_philox(builder, [counters, step, sample, read], keys)):
+                        place = builder.add(h, WORD(m * LANES + lane))
+                        builder.store(builder.trunc(own, drawn), at(words, place, drawn), align=4)
             with cgutils.for_range_slice(builder, WORD(0), left, WORD(NORMALS)) as (h, _):
-                for m in range(4):
-                    place = builder.add(builder.lshr(h, WORD(3)), WORD(m))
-                    z = _normal(builder, builder.load(builder.gep(words, [place])))
-                    vector = ir.VectorType(element, LANES)
+                for m in range(0, NORMALS, WIDE):
+                    place = builder.add(h, WORD(m))
+                    z = _normal(builder, builder.load(at(words, place, INTS), align=4))
                     z = z if vector == FLOATS else builder.fpext(z, vector)
-                    place = builder.add(builder.add(to, builder.add(first, h)), WORD(m * LANES))
-                    address = builder.bitcast(builder.gep(data, [place]), vector.as_pointer())
-                    builder.store(z, address, align=target.get_abi_sizeof(element))
+                    place = builder.add(builder.add(to, builder.add(first, h)), WORD(m))
+                    builder.store(z, at(data, place, vector), align=target.get_abi_sizeof(element))
         return target.get_dummy_value()
 
     index = types.int64
