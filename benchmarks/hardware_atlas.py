@@ -5,7 +5,8 @@ r"""Every shipped profile at a glance: what a usual and a robust network reach o
 
 Trains the networks, then deploys them on the same chips of every profile: in every mode of calibration that the profile
 has numbers for, with its limits ignored and enforced, and on crossbars from 1 s to 1 year after programming. Writes
-results/hardware_atlas.csv and .png beside this file. Trained networks are kept in build/atlas.
+results/hardware_atlas.csv and .png beside this file. Networks and finished chips are kept in build/atlas, from which an
+interrupted atlas goes on.
 
     standard   cross-entropy alone
     robust     parameter attack and forward noise (Büchel, Faber and Muir, ICLR 2022)
@@ -43,7 +44,7 @@ TIMES = {"1 s": 1.0, "1 h": 3600.0, "1 d": 86_400.0, "30 d": 2_592_000.0, "1 y":
 FAN_IN, CALIBRATION_SAMPLES = 64, 100
 TEST_SAMPLES = 500
 """Test samples, spread over the test part: to read a crossbar at every step takes ten times as long as spikes."""
-TUNING = Tuning(epochs=3, samples=500)
+TUNING = Tuning(epochs=2, samples=300)
 
 
 class Row(NamedTuple):
@@ -105,7 +106,7 @@ class Atlas:
             )
         result = benchmark(
             self.nets, [profile], self.task, instances=self.chips, calibration=modes, tuning=TUNING,
-            calibration_data=self.samples, show_progress=False,
+            calibration_data=self.samples, run=self.folder / f"{profile.name}.h5", show_progress=False,
         )  # fmt: skip
         for n, one in enumerate(result.summary(SPECIFICATION)):
             yield self._row(profile, one, modes[n // len(self.nets)], "ignored", None)
@@ -121,7 +122,7 @@ class Atlas:
         try:
             result = benchmark(
                 {"fitted": self.fitted}, [profile], self.spikes, instances=self.chips, limits="enforce",
-                show_progress=False,
+                run=self.folder / f"{profile.name}_fitted.h5", show_progress=False,
             )  # fmt: skip
         except ProfileError as error:
             yield self._empty("fitted", profile, "none", "enforced", None)._replace(note=str(error))
@@ -132,7 +133,7 @@ class Atlas:
         try:
             result = benchmark(
                 self.nets, [profile.under(time=time)], self.task, instances=self.chips,
-                calibration_data=self.samples, show_progress=False,
+                calibration_data=self.samples, run=self.folder / f"{profile.name}_{time:.0f}s.h5", show_progress=False,
             )  # fmt: skip
         except ProfileError as error:  # a table of other times
             yield self._empty("", profile, "none", "ignored", time)._replace(note=str(error))
