@@ -1,4 +1,4 @@
-r"""Every shipped profile at a glance: what a usual and a robust network reach on 100 chips of each.
+r"""Every shipped profile at a glance: what a usual and a robust network reach on its chips, 100 of most.
 
     python benchmarks/hardware_atlas.py            ecg4, or vowels where that data is not there
     python benchmarks/hardware_atlas.py --quick    vowels, few chips, nothing committed is touched
@@ -99,17 +99,30 @@ class Atlas:
 
     def _ignored(self, profile: Profile) -> Iterator[Row]:
         modes = list(modes_with_numbers(profile))
+        if profile.crossbar is None:
+            yield from self._modes(profile, modes, self.chips, f"{profile.name}.h5")
+            return
+        modes.remove(IN_THE_LOOP)
+        yield from self._modes(profile, modes, self._count(profile), f"{profile.name}_arrays.h5")
         if wired(profile):
-            modes.remove(IN_THE_LOOP)
             yield self._empty("", profile, IN_THE_LOOP, "ignored", None)._replace(
                 note="not run: with every write the wires of every tile would be solved anew"
             )
+        else:
+            yield from self._modes(profile, [IN_THE_LOOP], max(1, self.chips // 10), f"{profile.name}_loop.h5")
+
+    def _modes(self, profile: Profile, modes: list[str], chips: int, name: str) -> Iterator[Row]:
+        tuning = TUNING if IN_THE_LOOP in modes else None
         result = benchmark(
-            self.nets, [profile], self.task, instances=self.chips, calibration=modes, tuning=TUNING,
-            calibration_data=self.samples, run=self.folder / f"{profile.name}.h5", show_progress=False,
+            self.nets, [profile], self.task, instances=chips, calibration=modes, tuning=tuning,
+            calibration_data=self.samples, run=self.folder / name, show_progress=False,
         )  # fmt: skip
         for n, one in enumerate(result.summary(SPECIFICATION)):
             yield self._row(profile, one, modes[n // len(self.nets)], "ignored", None)
+
+    def _count(self, profile: Profile) -> int:
+        """Chips; a fifth where wires are solved, and in the loop on arrays a tenth, since every write programs anew."""
+        return max(1, self.chips // 5) if wired(profile) else self.chips
 
     def _enforced(self, profile: Profile, ignored: dict[str, Row]) -> Iterator[Row]:
         for name, net in self.nets.items():
@@ -121,7 +134,7 @@ class Atlas:
                 yield self._empty(name, profile, "none", "enforced", None)._replace(note=str(error))
         try:
             result = benchmark(
-                {"fitted": self.fitted}, [profile], self.spikes, instances=self.chips, limits="enforce",
+                {"fitted": self.fitted}, [profile], self.spikes, instances=self._count(profile), limits="enforce",
                 run=self.folder / f"{profile.name}_fitted.h5", show_progress=False,
             )  # fmt: skip
         except ProfileError as error:
@@ -132,7 +145,7 @@ class Atlas:
     def _later(self, profile: Profile, time: float) -> Iterator[Row]:
         try:
             result = benchmark(
-                self.nets, [profile.under(time=time)], self.task, instances=self.chips,
+                self.nets, [profile.under(time=time)], self.task, instances=self._count(profile),
                 calibration_data=self.samples, run=self.folder / f"{profile.name}_{time:.0f}s.h5", show_progress=False,
             )  # fmt: skip
         except ProfileError as error:  # a table of other times
@@ -143,6 +156,7 @@ class Atlas:
 
     def _row(self, profile: Profile, one: Summary, mode: str, limits: str, time: float | None) -> Row:
         return self._empty(one.model, profile, mode, limits, time)._replace(
+            chips=one.chips,
             mean=one.mean, std=one.std, minimum=one.minimum, quantile05=one.quantile05,
             yield90=one.chips_passed.share, low=one.chips_passed.low, high=one.chips_passed.high,
         )  # fmt: skip
