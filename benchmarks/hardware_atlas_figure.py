@@ -19,7 +19,7 @@ MARKERS = {"none": "o", "core_mean": "s", "trim": "^", "residual": "D", "column_
 def draw(rows: Rows, path: Path) -> None:
     """Left: mean, and from the 5 % quantile on, of each network on each profile; right: mean over time."""
     kept = [row for row in rows if row["mean"] is not None and row["limits"] == "ignored"]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 6), width_ratios=(3, 2), constrained_layout=True)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 6.6), width_ratios=(3, 2), constrained_layout=True)
     _profiles(left, [row for row in kept if row["time_s"] is None])
     _times(right, [row for row in kept if row["time_s"] is not None])
     figure.savefig(path, dpi=130)
@@ -46,9 +46,9 @@ def _profiles(panel: plt.Axes, rows: Rows) -> None:
         panel.plot([], [], MARKERS[mode], color="0.3", mfc="white", label=f"calibrated: {mode}")
     panel.set_yticks(range(len(names)), names)
     panel.invert_yaxis()
-    panel.set_xlabel(f"test accuracy (%), mean and 5 % quantile of {rows[0]['chips']} chips; {rows[0]['task']}")
+    panel.set_xlabel(f"test accuracy (%), mean and 5 % quantile over chips; {rows[0]['task']}")
     panel.grid(alpha=0.2)
-    panel.legend(fontsize="small", loc="lower left")
+    panel.legend(fontsize="small", loc="lower center", bbox_to_anchor=(0.3, 1.0), ncol=4, frameon=False)
 
 
 def _times(panel: plt.Axes, rows: Rows) -> None:
@@ -65,4 +65,4 @@ def _times(panel: plt.Axes, rows: Rows) -> None:
     panel.set_xlabel("time since programming")
     panel.set_ylabel("mean accuracy (%)")
     panel.grid(alpha=0.2)
-    panel.legend(fontsize="small")
+    panel.legend(fontsize="small", loc="lower center", bbox_to_anchor=(0.5, 1.0), ncol=2, frameon=False, handlelength=3)
