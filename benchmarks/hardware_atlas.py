@@ -5,8 +5,8 @@ r"""Every shipped profile at a glance: what a usual and a robust network reach o
 
 Trains the networks, then deploys them on the same chips of every profile: in every mode of calibration that the profile
 has numbers for, with its limits ignored and enforced, and on crossbars from 1 s to 1 year after programming. Writes
-results/hardware_atlas.csv and .png beside this file. Networks and finished chips are kept in build/atlas, from which an
-interrupted atlas goes on.
+results/hardware_atlas.csv and .png (of vowels hardware_atlas_vowels) beside this file. Networks and finished chips are
+kept in build/atlas, from which an interrupted atlas goes on.
 
     standard   cross-entropy alone
     robust     parameter attack and forward noise (Büchel, Faber and Muir, ICLR 2022)
@@ -40,7 +40,7 @@ from snnrobust.training import Adversarial, FanInLimit, Objective, Standard, Tra
 
 HERE = Path(__file__).parent
 SPECIFICATION = 0.9
-TIMES = {"1 s": 1.0, "1 h": 3600.0, "1 d": 86_400.0, "30 d": 2_592_000.0, "1 y": 31_536_000.0}
+TIMES = (1.0, 3600.0, 86_400.0, 2_592_000.0, 31_536_000.0)  # s: a second, an hour, a day, 30 days, a year
 FAN_IN, CALIBRATION_SAMPLES = 64, 100
 TEST_SAMPLES = 500
 """Test samples, spread over the test part: to read a crossbar at every step takes ten times as long as spikes."""
@@ -94,7 +94,7 @@ class Atlas:
         yield from plain
         yield from self._enforced(profile, {row.network: row for row in plain if row.calibration == "none"})
         if moves(profile):
-            for time in TIMES.values():
+            for time in TIMES:
                 yield from self._later(profile, time)
 
     def _ignored(self, profile: Profile) -> Iterator[Row]:
@@ -221,14 +221,15 @@ def main() -> None:
     atlas = Atlas(task, load_task(name, encoding="delta"), folder, **size)
     results = folder if quick else HERE / "results"
     rows: list[Row] = []
-    found = [load_profile(one.name) for one in list_profiles()]
-    with progress("profiles", len(found)) as shown:
-        for profile in found:
+    profiles = [load_profile(one.name) for one in list_profiles()]
+    with progress("profiles", len(profiles)) as shown:
+        for profile in profiles:
             rows += atlas.rows(profile)
             shown.advance(1, note=profile.name)
-    write(rows, results / "hardware_atlas.csv")
-    draw([row._asdict() for row in rows], results / "hardware_atlas.png")
-    print(results / "hardware_atlas.csv")
+    found = results / ("hardware_atlas" if name == "ecg4" else f"hardware_atlas_{name}")
+    write(rows, found.with_suffix(".csv"))
+    draw([row._asdict() for row in rows], found.with_suffix(".png"))
+    print(found.with_suffix(".csv"))
 
 
 if __name__ == "__main__":
