@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from speed_case import Runner
 
+COMPILED = 120.0  # s that a first run may take, with the compilation of its kernels
 SHORTEST, LONGEST = 0.3, 10.0  # s of a run; what is over sooner is repeated within a round, what takes longer left out
 PAUSE = 0.005  # s; threads of the library before stop spinning
 
@@ -50,7 +51,7 @@ def interleaved(runners: Mapping[str, Runner], rounds: int) -> dict[str, Timing]
     number = {}
     for name, runner in runners.items():
         taken = seconds(runner, 1) * runner.chips
-        if taken <= 2 * LONGEST:  # it may have compiled
+        if taken <= COMPILED:  # that, too
             taken = seconds(runner, 1) * runner.chips
         if taken <= LONGEST:
             number[name] = max(1, round(SHORTEST / taken))

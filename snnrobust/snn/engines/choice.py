@@ -152,6 +152,7 @@ def run_network(
     reads: Mapping[str, Reads] | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Logits, and the mean rates or spikes of every layer by name."""
+    from snnrobust.snn.engines.products import rate_product
     from snnrobust.snn.engines.stack import run_stack
     from snnrobust.snn.readouts import LI
 
@@ -164,7 +165,9 @@ def run_network(
         logits = found.logits
     else:
         found = run_stack(parts, x, lengths=lengths, rates=True, spikes=spikes)
-        logits = readout.of_rate(params["readout"], found.rates[-1])
+        own = params["readout"]
+        readout.check(own, found.rates[-1].unsqueeze(-3))
+        logits = rate_product(found.rates[-1], readout.effective(own, "weight"), own["bias"])
     return logits, dict(zip(spiking, found.spikes if spikes else found.rates if rates else (), strict=False))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -89,7 +89,7 @@ def run_stack(
         tuple(part.reads for part in parts),
     )
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, initial, *tensors)):
-        found = _differentiable(request, x, initial, given)
+        found: tuple[Tensor, ...] = _Stack.apply(request, x, initial, *tensors)
     else:
         start = None if initial is None else _state(initial)
         arrays = [{name: _array(t) for name, t in own.items()} for own in given]
@@ -138,20 +138,6 @@ def _array(t: Tensor) -> Any:  # noqa: ANN401 (an array)
     return t.detach().contiguous().numpy()
 
 
-def _differentiable(
-    request: Request, x: Tensor, initial: Tensor | None, given: Sequence[Mapping[str, Tensor]]
-) -> tuple[Tensor, ...]:
-    """With the gain multiplied outside, where torch goes back through it."""
-    tensors: list[Tensor] = []
-    for own in given:
-        gain = own.get("gain")
-        scaled = {n: t if gain is None or _axes(n) == 1 else gain.unsqueeze(-1) * t for n, t in own.items()}
-        tensors += [t for n, t in scaled.items() if n != "gain"]
-    names = tuple(tuple(n for n in own if n != "gain") for own in request.names)
-    found: tuple[Tensor, ...] = _Stack.apply(replace(request, names=names), x, initial, *tensors)
-    return found
-
-
 def _state(initial: Tensor) -> Any:  # noqa: ANN401
     state = _array(initial)
     return state if state.ndim == 4 else state[None]
@@ -164,24 +150,20 @@ class _Stack(torch.autograd.Function):
     def forward(ctx: Any, request: Request, x: Tensor, initial: Tensor | None, *tensors: Tensor) -> tuple[Tensor, ...]:  # noqa: ANN401
         ctx.request, ctx.shapes = request, [t.ndim for t in tensors]
         ctx.x_axes, ctx.initial_axes = x.ndim, None if initial is None else initial.ndim
-        needed, place = ctx.needs_input_grad[3:], 0
-        constants = []
-        for names in request.names:
-            own = dict(zip(names, needed[place : place + len(names)], strict=True))
-            constants.append(any(v for n, v in own.items() if n not in ("weight", "recurrent", "bias")))
-            place += len(names)
-        left = iter(tensors)
+        wanted, left = iter(ctx.needs_input_grad[3:]), iter(tensors)
+        needed = [{name: next(wanted) for name in names} for names in request.names]
         layers = [{name: _array(next(left)) for name in names} for names in request.names]
         inputs, start = Inputs.of(_array(x)), None if initial is None else _state(initial)
         memories = [Lease() for _ in layers]
         ready = [
-            Ready.of(kind, own["weight"], own.get("recurrent"), constants_of(own), memory)
+            Ready.of(kind, own["weight"], own.get("recurrent"), constants_of(own), memory, gain=own.get("gain"))
             for kind, own, memory in zip(request.kinds, layers, memories, strict=True)
         ]
-        ctx.first_weight = layers[0]["weight"]
+        ctx.factors = [_factors(own, wants.get("gain", False)) for own, wants in zip(layers, needed, strict=True)]
         found, ctx.tapes = through_layers(
             request, ready, inputs, memories, instances=instances_of(inputs, start, layers), initial=start,
-            lengths=request.lengths, constant_gradients=constants,
+            lengths=request.lengths,
+            constant_gradients=[any(v for n, v in own.items() if n not in (*_WEIGHTS, "bias")) for own in needed],
         )  # fmt: skip
         return tuple(torch.from_numpy(a) for a in found)
 
@@ -209,23 +191,40 @@ class _Stack(torch.autograd.Function):
                 rates=rates[n] if inner and rates else None,
                 spikes=spikes[n] if inner and spikes else None,
                 final=final if inner and n == spiking - 1 else None,
-                weights=needed["weight"] or needed.get("recurrent", False),
+                weights=any(needed.get(name, False) for name in _WEIGHTS),
                 current=n > 0 or ctx.needs_input_grad[1],
                 state=ctx.needs_input_grad[2],
             )
+            _through_gain(g, ctx.factors[n])
             axes = dict(zip(names, ctx.shapes[place - 3 : place - 3 + len(names)], strict=True))
             own = [_gradient(g[name], name, axes[name]) if needed[name] else None for name in names]
             found = own + found
             above = g["current"], ctx.tapes[n].layer.weights
             if n == 0 and ctx.needs_input_grad[1]:
-                weight = torch.from_numpy(ctx.first_weight)
-                current = torch.from_numpy(g["current"][..., : request.kinds[0].neurons])
-                gx = current @ (weight if weight.ndim == 2 else weight[:, None])
+                gx = torch.from_numpy(g["current"]) @ torch.from_numpy(ctx.tapes[0].layer.weights[:, None]).mT
                 gx = gx if ctx.x_axes == 4 else gx.sum(0)
             if ctx.needs_input_grad[2]:
                 gstate = torch.from_numpy(g["state"])
                 gstate = gstate if ctx.initial_axes == 4 else gstate.sum(0)
         return (None, gx, gstate, *found)
+
+
+_WEIGHTS = ("weight", "recurrent", "gain")
+
+
+def _factors(own: Mapping[str, Any], gain_too: bool) -> dict[str, Any]:
+    """What `_through_gain` needs of a layer's arrays: copies, since a caller may change the parameters."""
+    return {n: own[n].copy() for n in (_WEIGHTS if gain_too else ("gain",)) if n in own}
+
+
+def _through_gain(g: dict[str, Any], factors: Mapping[str, Any]) -> None:
+    """From the gradients of gain W to those of W and, if there are weights among the factors, of the gain."""
+    if "gain" not in factors:
+        return
+    weights = [n for n in _WEIGHTS[:2] if n in g]
+    if len(factors) > 1:
+        g["gain"] = sum((g[n] * factors[n]).sum(-1) for n in weights if n in factors)
+    g.update({n: factors["gain"][..., None] * g[n] for n in weights})
 
 
 def _gradient(g: Any, name: str, axes: int) -> Tensor:  # noqa: ANN401

@@ -123,9 +123,12 @@ def list_nonzeros(values, source, factor, first):
             first[b * steps + t] = e
             if e > room:
                 return False
-            for j in range(n):  # written in any case: a branch costs more where inputs are random
-                source[e], factor[e] = j, values[t, b, j]
+            at = e
+            for j in range(n):  # counted apart, so that the next step does not wait for this one's places
                 e += values[t, b, j] != 0
+            for j in range(n):  # written in any case: a branch costs more where inputs are random
+                source[at], factor[at] = j, values[t, b, j]
+                at += values[t, b, j] != 0
     first[batch * steps] = e
     return True
 
