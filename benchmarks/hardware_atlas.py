@@ -1,12 +1,14 @@
-r"""Every shipped profile at a glance: what a usual and a robust network reach on its chips, 100 of most.
+r"""Every shipped profile at a glance: what a usual and a robust network reach on 100 of its chips.
 
-    python benchmarks/hardware_atlas.py            ecg4, or vowels where that data is not there
-    python benchmarks/hardware_atlas.py --quick    vowels, few chips, nothing committed is touched
+    python benchmarks/hardware_atlas.py                      ecg4, or vowels where that data is not there
+    python benchmarks/hardware_atlas.py pcm_ibm dynapse1     these profiles, again
+    python benchmarks/hardware_atlas.py --quick              vowels, few chips, nothing committed is touched
 
 Trains the networks, then deploys them on the same chips of every profile: in every mode of calibration that the profile
 has numbers for, with its limits ignored and enforced, and on crossbars from 1 s to 1 year after programming. Writes
-results/hardware_atlas.csv and .png (of vowels hardware_atlas_vowels) beside this file. Networks and finished chips are
-kept in build/atlas, from which an interrupted atlas goes on.
+results/hardware_atlas.csv and .png (of vowels hardware_atlas_vowels) beside this file, and the networks into
+results/atlas_networks. A profile whose lines in the CSV are of these networks is done; finished chips of any other one
+are kept in build/atlas. So an atlas goes on where it was interrupted.
 
     standard   cross-entropy alone
     robust     parameter attack and forward noise (Büchel, Faber and Muir, ICLR 2022)
@@ -18,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -66,6 +69,7 @@ class Row(NamedTuple):
     low: float | None = None
     high: float | None = None
     note: str = ""
+    networks: str = ""
 
 
 class Atlas:
@@ -74,19 +78,24 @@ class Atlas:
     Args:
         task: Data as analog currents.
         spikes: The same data as spikes.
-        folder: For run files, from which an interrupted atlas goes on.
+        folder: For run files of chips.
+        networks: For run files of networks.
         hidden: Hidden neurons.
         epochs: Passes over the training data.
         chips: Chips of each profile.
     """
 
-    def __init__(self, task: Task, spikes: Task, folder: Path, *, hidden: int, epochs: int, chips: int) -> None:
-        self.folder, self.chips, self.hidden, self.epochs = folder, chips, hidden, epochs
+    def __init__(
+        self, task: Task, spikes: Task, folder: Path, networks: Path, *, hidden: int, epochs: int, chips: int
+    ) -> None:
+        self.folder, self.networks, self.chips, self.hidden, self.epochs = folder, networks, chips, hidden, epochs
         self.nets = {name: self._trained(name, task, make) for name, make in OBJECTIVES.items()}
         self.fitted = self._trained("fitted", spikes, OBJECTIVES["robust"], fan_in=FAN_IN)
         self.task, self.spikes = (replace(t, test=spread_samples(t.test, TEST_SAMPLES)) for t in (task, spikes))
         x = torch.from_numpy(task.train.x[:CALIBRATION_SAMPLES]).float()
         self.samples = x.transpose(0, 1).contiguous()
+        hashes = "".join(model.net.hash() for model in (*self.nets.values(), self.fitted))
+        self.digest = hashlib.sha256(hashes.encode()).hexdigest()[:8]
 
     def rows(self, profile: Profile) -> Iterator[Row]:
         """All lines of a profile."""
@@ -99,30 +108,20 @@ class Atlas:
 
     def _ignored(self, profile: Profile) -> Iterator[Row]:
         modes = list(modes_with_numbers(profile))
-        if profile.crossbar is None:
-            yield from self._modes(profile, modes, self.chips, f"{profile.name}.h5")
-            return
-        modes.remove(IN_THE_LOOP)
-        yield from self._modes(profile, modes, self._count(profile), f"{profile.name}_arrays.h5")
-        if wired(profile):
-            yield self._empty("", profile, IN_THE_LOOP, "ignored", None)._replace(
-                note="not run: with every write the wires of every tile would be solved anew"
-            )
-        else:
-            yield from self._modes(profile, [IN_THE_LOOP], max(1, self.chips // 10), f"{profile.name}_loop.h5")
+        if profile.crossbar is not None:  # apart: it takes longer than all others
+            modes.remove(IN_THE_LOOP)
+        yield from self._modes(profile, modes, f"{profile.name}.h5")
+        if profile.crossbar is not None:
+            yield from self._modes(profile, [IN_THE_LOOP], f"{profile.name}_loop.h5")
 
-    def _modes(self, profile: Profile, modes: list[str], chips: int, name: str) -> Iterator[Row]:
+    def _modes(self, profile: Profile, modes: list[str], name: str) -> Iterator[Row]:
         tuning = TUNING if IN_THE_LOOP in modes else None
         result = benchmark(
-            self.nets, [profile], self.task, instances=chips, calibration=modes, tuning=tuning,
+            self.nets, [profile], self.task, instances=self.chips, calibration=modes, tuning=tuning,
             calibration_data=self.samples, run=self.folder / name, show_progress=False,
         )  # fmt: skip
         for n, one in enumerate(result.summary(SPECIFICATION)):
             yield self._row(profile, one, modes[n // len(self.nets)], "ignored", None)
-
-    def _count(self, profile: Profile) -> int:
-        """Chips; a fifth where wires are solved, and in the loop on arrays a tenth, since every write programs anew."""
-        return max(1, self.chips // 5) if wired(profile) else self.chips
 
     def _enforced(self, profile: Profile, ignored: dict[str, Row]) -> Iterator[Row]:
         for name, net in self.nets.items():
@@ -134,7 +133,7 @@ class Atlas:
                 yield self._empty(name, profile, "none", "enforced", None)._replace(note=str(error))
         try:
             result = benchmark(
-                {"fitted": self.fitted}, [profile], self.spikes, instances=self._count(profile), limits="enforce",
+                {"fitted": self.fitted}, [profile], self.spikes, instances=self.chips, limits="enforce",
                 run=self.folder / f"{profile.name}_fitted.h5", show_progress=False,
             )  # fmt: skip
         except ProfileError as error:
@@ -145,7 +144,7 @@ class Atlas:
     def _later(self, profile: Profile, time: float) -> Iterator[Row]:
         try:
             result = benchmark(
-                self.nets, [profile.under(time=time)], self.task, instances=self._count(profile),
+                self.nets, [profile.under(time=time)], self.task, instances=self.chips,
                 calibration_data=self.samples, run=self.folder / f"{profile.name}_{time:.0f}s.h5", show_progress=False,
             )  # fmt: skip
         except ProfileError as error:  # a table of other times
@@ -162,23 +161,18 @@ class Atlas:
         )  # fmt: skip
 
     def _empty(self, network: str, profile: Profile, mode: str, limits: str, time: float | None) -> Row:
-        return Row(self.task.name, self.task.split, network, profile.name, mode, limits, time, self.chips)
+        head = (self.task.name, self.task.split, network, profile.name, mode, limits, time, self.chips)
+        return Row(*head, networks=self.digest)
 
     def _trained(self, name: str, task: Task, objective: Objective, fan_in: int | None = None) -> TrainedModel:
         net = network_for(task, self.hidden, seed=0)
-        path = self.folder / f"{name}.h5"
+        path = self.networks / f"{name}.h5"
         limit = None if fan_in is None else FanInLimit(fan_in=fan_in)
         train(net, task, objective, run=path, label=name, epochs=self.epochs, seed=0, limit=limit)
         return models_of(open_run(path))[0]
 
 
 OBJECTIVES: dict[str, Objective] = {"standard": Standard(), "robust": Adversarial(steps=3)}
-
-
-def wired(profile: Profile) -> bool:
-    """Whether the resistance of wires is solved for."""
-    bar = profile.crossbar
-    return bar is not None and bar.ir_drop is not None and bar.ir_drop.model == "nodal"
 
 
 def moves(profile: Profile) -> bool:
@@ -188,6 +182,17 @@ def moves(profile: Profile) -> bool:
         return False
     drifts = bar.drift is not None and bar.drift.model != "none"
     return drifts or (bar.read_noise is not None and bar.read_noise.model not in ("none", "constant"))
+
+
+def read(path: Path, networks: str) -> list[Row]:
+    """Lines of a CSV that are of these networks; none where there is no such file."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        lines = [line for line in csv.DictReader(file) if line.get("networks") == networks]
+    text = ("task", "split", "network", "profile", "calibration", "limits", "note", "networks")
+    kept = [{n: v if n in text else float(v) if v else None for n, v in line.items()} for line in lines]
+    return [Row(**{**line, "chips": int(line["chips"] or 0)}) for line in kept]  # type: ignore[arg-type]
 
 
 def write(rows: list[Row], path: Path) -> None:
@@ -205,6 +210,7 @@ def write(rows: list[Row], path: Path) -> None:
 def main() -> None:
     """Make the atlas."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("profiles", nargs="*", help="profiles to run again; those that are not done by default")
     parser.add_argument("--quick", action="store_true", help="vowels, 3 epochs, 4 chips, in build/")
     parser.add_argument("--chips", type=int, default=100)
     arguments = parser.parse_args()
@@ -216,19 +222,24 @@ def main() -> None:
     except TaskError:
         name, task = "vowels", load_task("vowels")
     folder = folder / "quick" if quick else folder / name
-    folder.mkdir(parents=True, exist_ok=True)
-    size = {"hidden": 24, "epochs": 3, "chips": 4} if quick else {"hidden": 128, "epochs": 20, "chips": arguments.chips}
-    atlas = Atlas(task, load_task(name, encoding="delta"), folder, **size)
     results = folder if quick else HERE / "results"
-    rows: list[Row] = []
-    profiles = [load_profile(one.name) for one in list_profiles()]
-    with progress("profiles", len(profiles)) as shown:
-        for profile in profiles:
-            rows += atlas.rows(profile)
-            shown.advance(1, note=profile.name)
+    networks = folder if quick else results / "atlas_networks" / name
+    for path in (folder, networks):
+        path.mkdir(parents=True, exist_ok=True)
+    size = {"hidden": 24, "epochs": 3, "chips": 4} if quick else {"hidden": 128, "epochs": 20, "chips": arguments.chips}
+    atlas = Atlas(task, load_task(name, encoding="delta"), folder, networks, **size)
     found = results / ("hardware_atlas" if name == "ecg4" else f"hardware_atlas_{name}")
-    write(rows, found.with_suffix(".csv"))
-    draw([row._asdict() for row in rows], found.with_suffix(".png"))
+    rows = read(found.with_suffix(".csv"), atlas.digest)
+    profiles = [load_profile(one.name) for one in list_profiles()]
+    wanted = arguments.profiles or [p.name for p in profiles if p.name not in {row.profile for row in rows}]
+    order = [p.name for p in profiles]
+    with progress("profiles", len(wanted)) as shown:
+        for profile in (load_profile(name) for name in wanted):
+            rows = [row for row in rows if row.profile != profile.name] + list(atlas.rows(profile))
+            rows.sort(key=lambda row: order.index(row.profile))  # stable
+            write(rows, found.with_suffix(".csv"))
+            draw([row._asdict() for row in rows], found.with_suffix(".png"))
+            shown.advance(1, note=profile.name)
     print(found.with_suffix(".csv"))
 
 
