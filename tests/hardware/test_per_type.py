@@ -64,6 +64,22 @@ def test_entries_are_as_good_as_the_best_choice(seed, budget):
     assert error <= best_error(weights[0], strengths[0], used, 25) * 1.01 + 1e-9
 
 
+@given(seed=st.integers(0, 2**31), budget=st.integers(1, 60), near=st.sampled_from([1e-12, 0.5, 0.99, 1.3, 30.0, 1e9]))
+@settings(max_examples=60, deadline=None)
+def test_a_known_price_finds_a_choice_as_good(seed, budget, near):
+    rng = np.random.default_rng(seed)
+    weights = rng.normal(size=(5, 30))
+    strengths = np.sort(rng.uniform(0.05, 0.5, (2, 2)), axis=1)
+    prices = np.zeros(5)
+    alone = choose(weights, strengths, budget, prices)
+    again = choose(weights, strengths, budget, prices * near)  # wherever the price was before
+    assert (again.number.sum(axis=1) <= budget).all()
+    cold, warm = (((np.abs(weights) - e.number * e.size) ** 2).sum(axis=1) for e in (alone, again))
+    same = alone.number.sum(axis=1) == again.number.sum(axis=1)
+    assert same.mean() >= 0.6  # ties of price alone part them
+    assert warm[same] == pytest.approx(cold[same], rel=1e-9)
+
+
 @given(seed=st.integers(0, 2**31), budget=st.integers(1, 64), neurons=st.integers(1, 8), sources=st.integers(1, 40))
 @settings(max_examples=40, deadline=None)
 def test_budget_signs_and_levels_of_any_shape(seed, budget, neurons, sources):

@@ -18,7 +18,10 @@ Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 UNLIMITED = np.iinfo(np.int64).max
 DECADES = 1e-9  # the smallest price that is tried, of the largest
-HALVINGS = 16  # of nine decades: to 0.03 %
+CLOSE = 1.0004  # ratio of prices that are one
+NEAR = 1.05  # how far from a neuron's last price the next is looked for at first
+ALONE = 20_000
+"""Synapses that are done before another thread has woken."""
 
 
 class Entries(NamedTuple):
@@ -35,55 +38,92 @@ class Entries(NamedTuple):
     size: Array
 
 
-def choose(weights: Array, strengths: Array, budget: int = UNLIMITED) -> Entries:
+def choose(weights: Array, strengths: Array, budget: int = UNLIMITED, prices: Array | None = None) -> Entries:
     """The entries of each synapse of weights [n, S], for strengths [2, kinds] (excitatory, inhibitory).
 
     Of equal choices the one of fewest entries is taken.
+
+    Args:
+        weights: Weights of all synapses of a neuron.
+        strengths: Strengths of each sign's types.
+        budget: Entries that a neuron has.
+        prices: Each neuron's price [n] for strengths close to these, where it is looked for first; is overwritten.
     """
     weights = np.ascontiguousarray(weights)
     least = 1e-6 * max(float(strengths.max()), np.finfo(float).tiny)  # where no weight of a sign is left
     found = Entries(np.zeros(weights.shape), np.zeros(weights.shape, np.int64), np.zeros(weights.shape))
-    run_jobs(_choose, len(weights), weights, np.maximum(strengths, least), budget, *found)
+    prices = np.zeros(len(weights)) if prices is None else prices
+    arguments = (weights, np.maximum(strengths, least), budget, *found, prices)
+    if weights.size < ALONE:
+        _choose(0, len(weights), *arguments)
+    else:
+        run_jobs(_choose, len(weights), *arguments)
     return found
 
 
 @kernel
 def _choose(
-    start: int, stop: int, weights: Array, strengths: Array, budget: int, number: Array, kind: Indices, size: Array
-) -> None:
+    start: int, stop: int, weights: Array, strengths: Array, budget: int, number: Array, kind: Indices, size: Array,
+    prices: Array,
+) -> None:  # fmt: skip
     """The choice of the neurons start .. stop - 1."""
+    count = weights.shape[1]
+    least, sizes, inhibits = np.empty(count), np.empty(count), np.empty(count, np.bool_)
     for n in range(start, stop):
-        if _priced(weights[n], strengths, 0.0, number[n], kind[n], size[n]) <= budget:
-            continue
-        high = np.max(np.abs(weights[n])) ** 2  # no entry gains more
-        low = DECADES * high
-        for _ in range(HALVINGS):
-            middle = np.sqrt(low * high)
-            total = _priced(weights[n], strengths, middle, number[n], kind[n], size[n])
-            if total > budget:
-                low = middle
-            else:
-                high = middle
-            if total == budget:
-                break
-        _priced(weights[n], strengths, high, number[n], kind[n], size[n])
+        for s in range(count):
+            sizes[s], inhibits[s] = abs(weights[n, s]), weights[n, s] < 0
+        prices[n] = _price(sizes, inhibits, strengths, budget, prices[n], number[n], kind[n], least)
+        for s in range(count):
+            size[n, s] = strengths[1 if inhibits[s] else 0, kind[n, s]]
 
 
 @kernel
-def _priced(weights: Array, strengths: Array, price: float, number: Array, kind: Indices, size: Array) -> float:
-    """The choice of one neuron at a price; returns the number of its entries."""
-    total = 0.0
-    for s in range(len(weights)):
-        w = abs(weights[s])
-        side = 1 if weights[s] < 0 else 0
-        least, best, which = w * w, 0.0, 0
-        for t in range(strengths.shape[1]):
-            a = strengths[side, t]
-            count = max(np.rint((w - price / (2 * a)) / a), 0.0)
+def _price(
+    sizes: Array, inhibits: Array, strengths: Array, budget: int, near: float, number: Array, kind: Indices,
+    least: Array,
+) -> float:  # fmt: skip
+    """The smallest price at which a neuron keeps its budget, sought around `near` unless that is 0; with its choice."""
+    if near == 0 and _priced(sizes, inhibits, strengths, 0.0, number, kind, least) <= budget:
+        return 0.0
+    high = np.max(sizes) ** 2  # no entry gains more
+    low, step = DECADES * high, np.inf if near == 0 else NEAR
+    price = min(max(near, low), high) if near > 0 else np.sqrt(low * high)
+    while high > CLOSE * low:
+        total = _priced(sizes, inhibits, strengths, price, number, kind, least)
+        if total == budget:
+            return price
+        low, high = (price, high) if total > budget else (low, price)
+        price = min(max(np.sqrt(low * high), price / step), price * step)
+        step *= step
+    _priced(sizes, inhibits, strengths, high, number, kind, least)
+    return high
+
+
+@kernel
+def _priced(
+    sizes: Array, inhibits: Array, strengths: Array, price: float, number: Array, kind: Indices, least: Array
+) -> int:
+    """The choice of one neuron at a price; returns the number of its entries.
+
+    One type after the other, without branches, so that several synapses are looked at in one instruction.
+    """
+    for s in range(len(sizes)):
+        least[s], number[s], kind[s] = sizes[s] * sizes[s], 0.0, 0
+    for t in range(strengths.shape[1]):
+        a0, a1 = strengths[0, t], strengths[1, t]
+        per0, per1, less0, less1 = 1 / a0, 1 / a1, price / (2 * a0), price / (2 * a1)
+        for s in range(len(sizes)):
+            w, there = sizes[s], inhibits[s]
+            a, per, less = a1 if there else a0, per1 if there else per0, less1 if there else less0
+            count = np.rint((w - less) * per)
+            count = count if count > 0 else 0.0
             rest = w - count * a
             cost = rest * rest + price * count
-            if cost < least or (cost == least and count < best):
-                least, best, which = cost, count, t
-        number[s], kind[s], size[s] = best, which, strengths[side, which]
-        total += best
+            better = (cost < least[s]) | ((cost == least[s]) & (count < number[s]))
+            least[s] = cost if better else least[s]
+            number[s] = count if better else number[s]
+            kind[s] = t if better else kind[s]
+    total = 0
+    for s in range(len(sizes)):
+        total += np.int32(number[s])  # whole numbers: a sum of floats would run one by one
     return total

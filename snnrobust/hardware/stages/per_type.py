@@ -92,10 +92,10 @@ class PerType:
         """Strengths [2, n_types / 2] of the types of one core: excitatory, inhibitory."""
         weights = weights[:: -(-len(weights) // SAMPLE)]
         sizes, sides = np.abs(weights), (weights < 0).astype(np.int64)
-        kinds = self.n_types // 2
+        kinds, prices = self.n_types // 2, np.zeros(len(weights))
 
         def improve(flat: Array) -> tuple[Array, float]:
-            found = choose(weights, flat.reshape(2, kinds), self.budget)
+            found = choose(weights, flat.reshape(2, kinds), self.budget, prices)
             error = float(((sizes - found.number * found.size) ** 2).sum())
             which = (sides * kinds + found.kind).ravel()
             norm = np.bincount(which, (found.number**2).ravel(), 2 * kinds)
