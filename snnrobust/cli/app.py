@@ -108,6 +108,10 @@ KeepSamples = Annotated[
         "--keep-samples", help="Keep which samples each chip gets right, for an interval that resamples them."
     ),
 ]
+Result = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="Run file for the result, beside what it holds; may be the one given."),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a file of another experiment.")]
 Trials = Annotated[int, typer.Option(help="Passes over the data, for noise that changes between passes.", min=1)]
 Calibration = Annotated[

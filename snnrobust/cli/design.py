@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from snnrobust.cli.app import Data, Overwrite, Seed, Threads, Trials, app
-from snnrobust.cli.inputs import check_output, split, trained_models
+from snnrobust.cli.app import Data, Overwrite, Result, Seed, Threads, Trials, app
+from snnrobust.cli.inputs import check_result, split, trained_models
 from snnrobust.errors import ConfigError
 
 if TYPE_CHECKING:
     from snnrobust.evaluation.requirement import Requirement
     from snnrobust.hardware import Profile
-    from snnrobust.storage import Group
 
 Run = Annotated[Path, typer.Argument(help="Run file of a trained network.", show_default=False)]
 OneProfile = Annotated[str | None, typer.Option("--profile", help="Profile: a name, or a YAML file.")]
@@ -26,7 +25,6 @@ Share = Annotated[float, typer.Option("--yield", help="Share of chips that is as
 Accuracy = Annotated[float, typer.Option(help="Accuracy that a good chip reaches, a fraction.")]
 Confidence = Annotated[float, typer.Option(help="Of each one-sided bound of a yield.")]
 Only = Annotated[str | None, typer.Option(help="mismatch: without quantisation, limits, faults and converters.")]
-Result = Annotated[Path | None, typer.Option("--output", "-o", help="HDF5 file for the numbers.")]
 
 
 @app.command()
@@ -51,30 +49,41 @@ def sensitivity(
     overwrite: Overwrite = False,
 ) -> None:
     """Which role, layer or component costs the yield, and what to calibrate first."""
+    from snnrobust.evaluation import Sensitivity, Tornado, sensitivity_map
     from snnrobust.evaluation import sensitivity as score_parts
-    from snnrobust.evaluation import sensitivity_map
     from snnrobust.evaluation import tornado as move_numbers
+    from snnrobust.evaluation.analyses import Kept, keyed_by, once
     from snnrobust.report.design import map_line, map_table, sensitivity_table, tornado_table
     from snnrobust.report.text import console
 
-    check_files(output, [run], overwrite=overwrite)
+    check_result(output)
     chosen, asked = one_profile(profile, level), requirement(accuracy, share, confidence)
     models, task = trained_models([run], data)
-    out, groups = console(), {}
+    out = console()
+    options: dict[str, Any] = {"chips": chips, "seed": seed, "trials": trials, "only": only}
+    same: dict[str, Any] = {"requirement": asked, "show_progress": True, **options}
+
+    def kept(kind: str, label: str, chip: str, **own: Any) -> Kept:  # noqa: ANN401 (whatever JSON has)
+        config = keyed_by(models[label].net, chosen, task, task.test, **asked.to_attrs(), **options, **own)
+        return Kept(output, kind, label, models[label], chip, config, overwrite=overwrite)
+
     for label, model in models.items():
-        options: dict[str, Any] = {"requirement": asked, "chips": chips, "seed": seed, "trials": trials, "only": only}
-        found = score_parts(model.net, chosen, task, by=by, show_progress=True, **options)
+        name = chosen.name if by == "role" else f"{chosen.name} by {by}"
+        own = kept("sensitivity", label, name, by=by)
+        found = once(own, Sensitivity, score_parts, model.net, chosen, task, by=by, **same)
         out.print(sensitivity_table(label, found))
         of_devices = sensitivity_map(model.net, task.train, chosen, only=only)
         if of_devices.devices:
             out.print(map_table(of_devices))
-        groups[f"{label}/sensitivity"] = found.to_group()
-        groups[f"{label}/map"] = of_devices.to_group()
+        of_map = keyed_by(model.net, chosen, task, task.train, only=only)
+        with Kept(output, "map", label, model, chosen.name, of_map, overwrite=overwrite) as place:
+            if place.stored is None:
+                place.finish(of_devices.to_group())
         lines = [map_line(of_devices), *found.notes, found.population]
         if tornado:
-            moved = move_numbers(model.net, chosen, task, show_progress=True, **options)
+            of = kept("tornado", label, chosen.name)
+            moved = once(of, Tornado, move_numbers, model.net, chosen, task, **same)
             out.print(tornado_table(label, moved))
-            groups[f"{label}/tornado"] = moved.to_group()
             lines += [f"could not be moved: {line}" for line in moved.fixed]
             lines += [f"moves nothing that the network has: {', '.join(moved.idle)}"] if moved.idle else []
         for line in lines:
@@ -82,7 +91,6 @@ def sensitivity(
         out.print(found.statement)
         if tornado:
             out.print(moved.statement)
-    write(output, groups)
 
 
 @app.command()
@@ -100,7 +108,7 @@ def spec(
     ] = None,
     only: Only = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="HDF5 file for the numbers, or .yaml for the specified chip.")
+        Path | None, typer.Option("--output", "-o", help="Run file for the numbers, or .yaml for the specified chip.")
     ] = None,
     seed: Seed = 1,
     data: Data = None,
@@ -108,29 +116,31 @@ def spec(
     overwrite: Overwrite = False,
 ) -> None:
     """The largest spreads with which a share of the chips reaches an accuracy, alone and together."""
-    from snnrobust.evaluation import specify
+    from snnrobust.evaluation import Specification, specify
+    from snnrobust.evaluation.analyses import Kept, keyed_by, once
     from snnrobust.report.design import specification_lines, specification_table
     from snnrobust.report.text import console
     from snnrobust.storage.files import replace_file
 
-    check_files(output, [run], overwrite=overwrite)
+    as_profile = output is not None and output.suffix in (".yaml", ".yml")
+    check_result(output, new=as_profile and not overwrite)
     chosen, asked, prices = one_profile(profile, level), requirement(accuracy, share, confidence), costs(cost or ())
     models, task = trained_models([run], data)
     one_model(output, run, models)
-    out, groups = console(), {}
+    out = console()
+    options: dict[str, Any] = {"chips": chips, "costs": prices, "seed": seed, "only": only}
     for label, model in models.items():
-        found = specify(
-            model.net, chosen, task, asked, chips=chips, costs=prices, seed=seed, show_progress=True, only=only
-        )
+        config = keyed_by(model.net, chosen, task, task.test, **asked.to_attrs(), **options)
+        place = None if as_profile else output
+        kept = Kept(place, "specification", label, model, chosen.name, config, overwrite=overwrite)
+        same = {"show_progress": True, **options}
+        found = once(kept, Specification, specify, model.net, chosen, task, asked, **same)
         out.print(specification_table(label, found))
         for line in specification_lines(found):
             out.print(line, style=None if line == found.statement else "dim")
-        groups[f"{label}/specification"] = found.to_group()
-    if output is not None and output.suffix in (".yaml", ".yml"):
+    if output is not None and as_profile:
         replace_file(output, found.profile.to_yaml().encode())
         print(output)
-    else:
-        write(output, groups)
 
 
 @app.command()
@@ -152,35 +162,28 @@ def bits(
     overwrite: Overwrite = False,
 ) -> None:
     """Yield over the bits of weights and ADCs and the size of the mismatch; the fewest that suffice."""
-    from snnrobust.evaluation import bits_needed
+    from snnrobust.evaluation import Bits, bits_needed
+    from snnrobust.evaluation.analyses import Kept, keyed_by, once
     from snnrobust.report.design import bits_table
     from snnrobust.report.text import console
 
-    check_files(output, [run], overwrite=overwrite)
+    check_result(output)
     chosen, asked = one_profile(profile, level), requirement(accuracy, share, confidence)
     weights, converters = whole("weight-bits", weight_bits), whole("adc-bits", adc_bits)
     sizes = listed("scales", scales, float)
     models, task = trained_models([run], data)
-    out, groups = console(), {}
+    out = console()
+    options: dict[str, Any] = {"weight_bits": weights, "adc_bits": converters, "scales": sizes}
+    options |= {"chips": chips, "seed": seed}
     for label, model in models.items():
-        found = bits_needed(
-            model.net,
-            chosen,
-            task,
-            asked,
-            weight_bits=weights,
-            adc_bits=converters,
-            scales=sizes,
-            chips=chips,
-            seed=seed,
-            show_progress=True,
-        )
+        config = keyed_by(model.net, chosen, task, task.test, **asked.to_attrs(), **options)
+        kept = Kept(output, "bits", label, model, chosen.name, config, overwrite=overwrite)
+        same = {"show_progress": True, **options}
+        found = once(kept, Bits, bits_needed, model.net, chosen, task, asked, **same)
         out.print(bits_table(label, found))
         for line in (*found.notes, found.population):
             out.print(line, style="dim")
         out.print(found.statement)
-        groups[f"{label}/bits"] = found.to_group()
-    write(output, groups)
 
 
 def one_profile(name: str | None, level: float | None) -> Profile:
@@ -227,31 +230,7 @@ def whole(option: str, text: str) -> list[int]:
     return [int(value) for value in listed(option, text, int)]
 
 
-def check_files(output: Path | None, inputs: list[Path], *, overwrite: bool) -> None:
-    """Refuse an output that is an input or there already, or has no folder: before the work, not after it."""
-    from snnrobust.storage.files import check_place
-
-    check_output(output, inputs)
-    if output is not None:
-        check_place(output)
-    if output is not None and output.exists() and not overwrite:
-        raise ConfigError(f"output: {output} exists; give --overwrite, or choose another path")
-
-
 def one_model(output: Path | None, run: Path, models: dict[str, Any]) -> None:
     """Refuse a profile as output where there are several networks."""
     if output is not None and output.suffix in (".yaml", ".yml") and len(models) > 1:
         raise ConfigError(f"output: {run} has {len(models)} networks; a YAML file holds the chip of one")
-
-
-def write(output: Path | None, groups: dict[str, Group]) -> None:
-    """Write groups into a run file, if one is wanted."""
-    from snnrobust.storage import Group, write_run
-
-    if output is None:
-        return
-    tree = Group({}, {"kind": "design"})
-    for path, group in groups.items():
-        tree = tree.put(path, group)
-    write_run(output, tree)
-    print(output)

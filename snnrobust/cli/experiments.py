@@ -27,13 +27,13 @@ from snnrobust.cli.app import (
     typed_options,
 )
 from snnrobust.cli.inputs import (
+    at_times,
     calibration_of,
     check_output,
     chips_or_rule,
     fractions,
     objective_of,
     preset_of,
-    seconds,
     split,
     trained_models,
 )
@@ -209,7 +209,7 @@ def deploy(
         str | None, typer.Option(help="mismatch: without quantisation, limits, faults and converters.")
     ] = None,
     time: Annotated[
-        str | None, typer.Option(help="Time since programming, such as 3600, 1h, 1d or 1y (crossbars).")
+        str | None, typer.Option(help="Time since programming, such as 3600 or 1h,1d,1y (crossbars).")
     ] = None,
     temperature: Annotated[float | None, typer.Option(help="Temperature of operation in K.")] = None,
     calibration: Calibration = "none",
@@ -227,12 +227,12 @@ def deploy(
     from snnrobust.hardware import load_profile
 
     check_output(output, [run])
-    chip = load_profile(profile).under(time=None if time is None else seconds("time", time), temperature=temperature)
+    conditions = at_times(load_profile(profile).under(temperature=temperature), time)
     most, stopping = chips_or_rule(chips, until, max_chips, specification)
     models, task = trained_models([run], data)
     result = run_benchmark(
         models,
-        [chip],
+        conditions,
         task,
         instances=most,
         seed=seed,

@@ -12,7 +12,7 @@ from snnrobust.errors import ConfigError, RunFileError
 
 if TYPE_CHECKING:
     from snnrobust.evaluation.sequences import Stopping
-    from snnrobust.hardware import Module
+    from snnrobust.hardware import Module, Profile
     from snnrobust.snn import Network
     from snnrobust.tasks import Task
     from snnrobust.training import TrainedModel
@@ -27,6 +27,25 @@ def check_output(output: Path | None, inputs: Iterable[Path]) -> None:
     """Refuse an output that is one of the inputs, under whatever name."""
     if output is not None and any(output.resolve() == path.resolve() for path in inputs):
         raise ConfigError(f"output: {output} is also an input; inputs are read only, choose another path")
+
+
+def check_result(output: Path | None, *, new: bool = False) -> None:
+    """Refuse a place where no result can be kept: before the work, not after it.
+
+    Args:
+        output: A run file, which results are put beside, or a file that is not there yet.
+        new: Whether it must not be there yet.
+    """
+    from snnrobust.storage import open_run
+    from snnrobust.storage.files import check_place
+
+    if output is None:
+        return
+    check_place(output)
+    if new and output.exists():
+        raise ConfigError(f"output: {output} exists; give --overwrite, or choose another path")
+    if output.exists() and output.suffix not in (".yaml", ".yml"):
+        open_run(output)
 
 
 def split(text: str) -> list[str]:
@@ -50,6 +69,17 @@ def seconds(option: str, text: str) -> float:
             f"{option}: {text!r} is not a time; give seconds, or a number with s, m, h, d or y, such as 1d"
         )
     return value * SECONDS.get(unit, 1.0)
+
+
+def at_times(profile: Profile, times: str | None) -> list[Profile]:
+    """The profile at times since programming, with commas; where there are several, each has its time in its name."""
+    if times is None:
+        return [profile]
+    words = split(times) or [times]
+    if len(words) == 1:
+        return [profile.under(time=seconds("time", words[0]))]
+    aged = [(profile.under(time=seconds("time", word)), word) for word in words]
+    return [chip.model_copy(update={"name": f"{profile.name}_at_{word}"}) for chip, word in aged]
 
 
 def fractions(option: str, text: str) -> list[float]:

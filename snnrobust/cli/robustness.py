@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from snnrobust.cli.app import Data, Seed, Threads, app
-from snnrobust.cli.inputs import check_output, split, trained_models
+from snnrobust.cli.app import Data, Overwrite, Result, Seed, Threads, app
+from snnrobust.cli.inputs import check_output, check_result, split, trained_models
 from snnrobust.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -41,45 +41,41 @@ def worst(
     chips: Annotated[int, typer.Option(help="Random devices of each kind.", min=1)] = 20,
     samples: Annotated[int, typer.Option(help="Most samples that are attacked.", min=1)] = 300,
     attack_on: Annotated[str, typer.Option(help="Data that is attacked: train or validation.")] = "train",
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="HDF5 file for curves and the most harmful chip.")
+    harmful: Annotated[
+        Path | None, typer.Option("--chip", help="HDF5 file for the most harmful chip, as chips are exported.")
     ] = None,
+    output: Result = None,
     seed: Seed = 1,
     data: Data = None,
     threads: Threads = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Attack a trained network's parameters, beside random mismatch of the same size."""
-    from snnrobust.evaluation.worst_case import worst_case, write_harmful
+    from snnrobust.evaluation.analyses import Kept, keyed_by, once
+    from snnrobust.evaluation.worst_case import WorstCase, worst_case, write_harmful
     from snnrobust.report.robustness import worst_case_table
     from snnrobust.report.text import console
 
-    check_output(output, [run])
+    check_result(output)
+    check_output(harmful, [run] if output is None else [run, output])
     models, task = trained_models([run], data)
     sizes = numbers("radii", radii or ("0.05,0.1,0.2,0.3" if profile is None else "0.5,1,2,3"))
-    out = console()
-    if len(models) > 1 and output is not None:
-        raise ConfigError(f"output: {run} has {len(models)} networks; one file holds the worst chip of one network")
+    out, chosen = console(), chip(profile)
+    if len(models) > 1 and harmful is not None:
+        raise ConfigError(f"chip: {run} has {len(models)} networks; one file holds the worst chip of one network")
+    options: dict[str, Any] = {"calibration": calibration, "losses": split(losses), "steps": steps, "seed": seed}
+    options |= {"restarts": restarts, "chips": chips, "samples": samples, "attack_on": attack_on}
     for label, model in models.items():
-        found = worst_case(
-            model.net,
-            task,
-            sizes,
-            profile=chip(profile),
-            calibration=calibration,
-            losses=split(losses),
-            steps=steps,
-            restarts=restarts,
-            chips=chips,
-            samples=samples,
-            attack_on=attack_on,
-            seed=seed,
-        )
+        config = keyed_by(model.net, chosen, task, task.test, radii=sizes, **options)
+        kept = Kept(output, "worst_case", label, model, named(chosen, calibration), config, overwrite=overwrite)
+        same = {"profile": chosen, **options}
+        found = once(kept, WorstCase, worst_case, model.net, task, sizes, **same)
         out.print(worst_case_table(label, found))
         for line in (*found.notes, found.statement):
             out.print(line, style="dim")
-        if output is not None:
-            write_harmful(output, found)
-            out.print(f"{output}: curves, and the most harmful chip", style="dim")
+        if harmful is not None:
+            write_harmful(harmful, kept.stored if kept.stored is not None else found.to_group())
+            out.print(f"{harmful}: the most harmful chip", style="dim")
 
 
 @app.command()
@@ -92,29 +88,40 @@ def certify(
     ] = "0,0.0001,0.0003,0.001,0.003,0.01",
     depth: Annotated[int, typer.Option(help="Halvings of factors that all neurons share.", min=0)] = 0,
     samples: Annotated[int, typer.Option(help="Most test samples.", min=1)] = 500,
+    output: Result = None,
     data: Data = None,
     threads: Threads = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Certify samples for every device in a box; the largest box in which that still says something."""
-    from snnrobust.evaluation.certificate import STATEMENT, largest_k, spread_samples
-    from snnrobust.evaluation.certificate import certify as certificate
+    from snnrobust.evaluation.analyses import Kept, keyed_by, once
+    from snnrobust.evaluation.certificate import STATEMENT, Certified, certify_boxes, spread_samples
     from snnrobust.report.robustness import certificate_table
     from snnrobust.report.text import console
 
+    check_result(output)
     models, task = trained_models([run], data)
     sizes, chosen, scored = numbers("boxes", boxes), chip(profile), spread_samples(task.test, samples)
     out = console()
+    options: dict[str, Any] = {"calibration": calibration, "depth": depth}
     for label, model in models.items():
-        found = [certificate(model.net, scored, k, profile=chosen, calibration=calibration, depth=depth) for k in sizes]
-        out.print(certificate_table(label, found))
-        one, half = (
-            largest_k(model.net, scored, profile=chosen, calibration=calibration, share=s, depth=depth)
-            for s in (0.0, 0.5)
-        )
-        out.print(f"largest box with a certified sample: k = {one:.3g}; with more than half of them: k = {half:.3g}")
-        excluded = f"; the box leaves out: {', '.join(found[0].excluded)}" if found[0].excluded else ""
-        unit = "fractions of weights and biases" if chosen is None else f"standard deviations of {chosen.name}"
-        out.print(f"k in {unit}; {len(scored)} test samples, {STATEMENT}{excluded}", style="dim")
+        config = keyed_by(model.net, chosen, task, scored, boxes=sizes, **options)
+        kept = Kept(output, "certificate", label, model, named(chosen, calibration), config, overwrite=overwrite)
+        same = {"profile": chosen, **options}
+        found = once(kept, Certified, certify_boxes, model.net, scored, sizes, **same)
+        out.print(certificate_table(label, found.boxes))
+        least = f"largest box with a certified sample: k = {found.largest:.3g}"
+        out.print(f"{least}; with more than half of them: k = {found.half:.3g}")
+        excluded = f"; the box leaves out: {', '.join(found.boxes[0].excluded)}" if found.boxes[0].excluded else ""
+        out.print(f"k in {found.unit}; {found.samples} test samples, {STATEMENT}{excluded}", style="dim")
+
+
+def named(profile: Profile | None, calibration: str) -> str:
+    """The chip of an analysis, with what a lab did to it."""
+    from snnrobust.evaluation.analyses import LEVELS
+
+    name = LEVELS if profile is None else profile.name
+    return name if calibration == "none" else f"{name} ({calibration})"
 
 
 def numbers(option: str, text: str) -> list[float]:

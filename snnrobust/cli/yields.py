@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from snnrobust.cli.app import Chips, Data, Overwrite, Seed, Specification, Threads, Trials, app
-from snnrobust.cli.inputs import check_output, trained_models
+from snnrobust.cli.app import Chips, Data, Overwrite, Result, Seed, Specification, Threads, Trials, app
+from snnrobust.cli.inputs import check_result, trained_models
 from snnrobust.cli.robustness import chip, numbers
 from snnrobust.errors import ConfigError
 
@@ -31,7 +31,7 @@ def tolerance(
     ] = None,
     chips: Chips = 500,
     trials: Trials = 1,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Run file for the results.")] = None,
+    output: Result = None,
     seed: Seed = 1,
     data: Data = None,
     threads: Threads = None,
@@ -43,10 +43,10 @@ def tolerance(
     from snnrobust.report.yields import breaking_notes, breaking_table
 
     check_yield(share)
-    check_output(output, [run])
+    check_result(output)
     models, task = trained_models([run], data)
     found = breaking_levels(
-        {name: model.net for name, model in models.items()},
+        models,
         task,
         profile=chip(profile),
         specification=accuracy,
@@ -109,22 +109,28 @@ def rare(
     chips: Annotated[int, typer.Option(help="Chips in each level of a run (subset), or weighted (importance).")] = 500,
     runs: Annotated[int, typer.Option(help="Independent runs of subset simulation, at least 10.")] = 10,
     plain: Annotated[int, typer.Option(help="Chips of plain Monte Carlo, as a check.", min=1)] = 1000,
+    output: Result = None,
     seed: Seed = 1,
     data: Data = None,
     threads: Threads = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Yields from 99.9 % on: the share of bad chips, beside plain Monte Carlo, under the profile's assumed tail."""
-    from snnrobust.evaluation.rare_chips import compare_with_plain
+    from snnrobust.evaluation.analyses import Kept, keyed_by, once
+    from snnrobust.evaluation.rare_chips import Checked, compare_with_plain
     from snnrobust.hardware import load_profile
     from snnrobust.report.text import console
     from snnrobust.report.yields import rare_notes, rare_table
 
+    check_result(output)
     models, task = trained_models([run], data)
     out, described = console(), load_profile(profile)
+    options: dict[str, Any] = {"method": method, "chips": chips, "runs": runs, "plain": plain, "seed": seed}
     for label, model in models.items():
-        found = compare_with_plain(
-            model.net, task, described, accuracy, method=method, chips=chips, runs=runs, plain=plain, seed=seed
-        )
+        config = keyed_by(model.net, described, task, task.test, accuracy=accuracy, **options)
+        kept = Kept(output, "rare", label, model, described.name, config, overwrite=overwrite)
+        same = {**options}
+        found = once(kept, Checked, compare_with_plain, model.net, task, described, accuracy, **same)
         out.print(rare_table(label, found, accuracy))
         for line in rare_notes(found):
             out.print(line, style="dim")

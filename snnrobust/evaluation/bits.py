@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from snnrobust.errors import ConfigError, ProfileError
+from snnrobust.evaluation.analyses import Piece, anew, readable
 from snnrobust.evaluation.montecarlo import population, samples_for
 from snnrobust.evaluation.requirement import Requirement
 from snnrobust.evaluation.scores import chip_scores, deployed
 from snnrobust.evaluation.statistics import Yield
 from snnrobust.hardware import rules
+from snnrobust.hardware.deployment import Deployment
 from snnrobust.hardware.model import Deployable
-from snnrobust.hardware.profile import Profile
+from snnrobust.hardware.profile import Profile, parse_profile
 from snnrobust.hardware.scaling import scalable
 from snnrobust.hardware.schema_digital import WeightQuantization
 from snnrobust.hardware.yaml_lines import show
@@ -95,12 +99,34 @@ class Bits:
             "weight_bits": [cell.weight for cell in self.cells],
             "adc_bits": [cell.adc or 0 for cell in self.cells],
             "yield": [cell.found.share for cell in self.cells],
+            "passed": [cell.found.passed for cell in self.cells],
             "low": [cell.found.low for cell in self.cells],
             "high": [cell.found.high for cell in self.cells],
         }
         items = {name: Array(np.array(values), ("cell",)) for name, values in columns.items()}
+        items["profile"] = Array(np.array(self.profile.to_yaml()))
         attrs: dict[str, Scalar] = {"profile": self.profile.name, "hash": self.profile.hash}
+        attrs |= {"chips": self.cells[0].found.chips, **self.requirement.to_attrs(), "notes": json.dumps(self.notes)}
         return Group(items, {**attrs, "statement": self.statement, "population": self.population})
+
+    @classmethod
+    def from_group(cls, group: Group) -> Bits:
+        """The yields of such a group.
+
+        Raises:
+            RunFileError: If the group holds something else.
+        """
+        with readable("bits"):
+            asked, chips = Requirement.from_attrs(group.attrs), int(group.attrs["chips"])
+            columns = (group.array(name).values for name in ("scale", "weight_bits", "adc_bits", "passed"))
+            cells = tuple(
+                Cell(float(scale), int(weight), int(adc) or None, asked.observed(int(passed), chips))
+                for scale, weight, adc, passed in zip(*columns, strict=True)
+            )
+            profile = parse_profile(str(group.array("profile").values), file="profile")
+            return cls(
+                profile, cells, asked, tuple(json.loads(str(group.attrs["notes"]))), str(group.attrs["population"])
+            )
 
 
 def bits_needed(
@@ -116,6 +142,7 @@ def bits_needed(
     seed: int = 1,
     purpose: str = "test",
     show_progress: bool = False,
+    piece: Piece = anew,
     **deploy: Any,  # noqa: ANN401 (keywords of Chip.deploy)
 ) -> Bits:
     """The yield for each number of bits and size of the mismatch, on the same chips.
@@ -135,6 +162,7 @@ def bits_needed(
         seed: Seed of the chips.
         purpose: "test", or "validation".
         show_progress: Show progress on the standard error stream.
+        piece: Keeps the accuracies of each choice (`analyses.Kept`).
         **deploy: Keywords of `Chip.deploy`: limits, unlisted, only.
 
     Raises:
@@ -155,7 +183,11 @@ def bits_needed(
         for scale, weight, adc in choices:
             chosen = with_bits(profile.scaled(dict.fromkeys(scalable(profile), scale)), weight, adc)
             deployment = deployed(chosen, net, chips, seed, purpose, calibration_data=inputs, **deploy)
-            accuracy = chip_scores(deployment, data, task.metric).accuracy
+
+            def scored(deployment: Deployment = deployment) -> dict[str, NDArray[np.float64]]:
+                return {"accuracy": chip_scores(deployment, data, task.metric).accuracy}
+
+            accuracy = piece(f"{scale!r}/{weight}/{adc}", scored)["accuracy"]
             found = requirement.observed(int(requirement.passes(accuracy).sum()), chips)
             cells.append(Cell(scale, weight, adc, found))
             notes |= dict.fromkeys(deployment.notes)

@@ -9,7 +9,7 @@ statistic with bounds that hold for any distribution.
 
 from __future__ import annotations
 
-import hashlib
+import functools
 import itertools
 import json
 import math
@@ -23,9 +23,9 @@ import torch
 from numpy.typing import NDArray
 
 from snnrobust.errors import ConfigError, RunFileError
-from snnrobust.evaluation.montecarlo import block_size, identity, population, run_block, samples_for
+from snnrobust.evaluation.analyses import LEVELS, Kept, analyses_of, keyed_by, network_of, readable
+from snnrobust.evaluation.montecarlo import block_size, population, run_block, samples_for
 from snnrobust.evaluation.quantiles import chips_to_resolve, quantile
-from snnrobust.evaluation.results import remove_run
 from snnrobust.evaluation.statistics import passes
 from snnrobust.hardware.chip import Chip
 from snnrobust.hardware.chosen import scale
@@ -34,20 +34,11 @@ from snnrobust.hardware.model import Deployable
 from snnrobust.hardware.profile import Profile
 from snnrobust.hardware.stages.base import STATIC
 from snnrobust.progress import progress
-from snnrobust.storage import (
-    Array,
-    Group,
-    Journal,
-    journal_path,
-    open_run,
-    read_journal,
-    write_run,
-)
+from snnrobust.storage import Array, Group, open_run
 from snnrobust.tasks import Split, Task
-from snnrobust.training.checkpoint import check_config
-from snnrobust.training.data import data_hash
-from snnrobust.training.record import check_label
+from snnrobust.training.record import TrainedModel
 
+KIND = "tolerance"
 LEVEL_GRID = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
 """Coarse grid of relative levels."""
 FACTOR_GRID = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
@@ -137,9 +128,30 @@ class BreakingLevels:
         names = ("condition", "resolution", "specification", "metric", "population")
         return Group(items, {name: getattr(self, name) for name in names} | {"notes": json.dumps(self.notes)})
 
+    @classmethod
+    def from_group(cls, group: Group) -> BreakingLevels:
+        """The levels of such a group.
+
+        Raises:
+            RunFileError: If the group holds something else.
+        """
+        with readable("breaking levels"):
+            attrs = group.attrs
+            return cls(
+                str(attrs["condition"]),
+                tuple(float(level) for level in group.array("grid").values),
+                np.array(group.array("passed").values, dtype=bool),
+                np.array(group.array("breaking_level").values, dtype=np.float64),
+                float(attrs["resolution"]),
+                float(attrs["specification"]),
+                str(attrs["metric"]),
+                str(attrs["population"]),
+                tuple(json.loads(str(attrs["notes"]))),
+            )
+
 
 def breaking_levels(
-    nets: Mapping[str, Deployable],
+    nets: Mapping[str, Deployable | TrainedModel],
     task: Task,
     *,
     profile: Profile | None = None,
@@ -167,8 +179,9 @@ def breaking_levels(
         seed: Seed of the chips: those of `benchmark`.
         purpose: "test", or "validation" for choosing models.
         trials: Passes over the data.
-        run: Run file for the results; finished blocks are kept in its journal, and the same call goes on from there.
-        overwrite: Replace a run file of another experiment.
+        run: Run file for the results, beside what it holds; finished blocks are kept in a journal, and the same call
+            goes on from there.
+        overwrite: Replace other breaking levels of these networks in the file.
         show_progress: Show progress on the standard error stream.
 
     Raises:
@@ -186,43 +199,38 @@ def breaking_levels(
         raise ConfigError(f"nets, trials: at least one of each is needed, not {len(nets)} and {trials}")
     data = samples_for(purpose, task)
     chip = Chip(Profile.relative(1.0) if profile is None else profile)
-    deployments = {name: chip.deploy(net, instances, seed, purpose) for name, net in nets.items()}
+    plain = {name: net.net if isinstance(net, TrainedModel) else net for name, net in nets.items()}
+    deployments = {name: chip.deploy(net, instances, seed, purpose) for name, net in plain.items()}
     search = Search(levels, step, specification, task.metric, trials)
-    config = {
-        "models": {name: identity(net) for name, net in nets.items()},
-        "profile": "relative" if profile is None else profile.hash,
-        "task": [task.name, task.encoding, task.split, data_hash(data)],
-        "chips": {"instances": instances, "seed": seed, "purpose": purpose},
-        "search": [list(levels), *search[1:]],
-    }
-    path = None if run is None else Path(run)
-    if path is not None and path.exists() and not overwrite:  # it is written when all is done
-        check_config(path, open_run(path), "tolerance", json.loads(json.dumps(config)))
-        return read_breaking_levels(path)
-    size = min(block_size(net, data) for net in nets.values())
-    units = {f"{name}/{block.start}": (name, block) for name, d in deployments.items() for block in d.blocks(size)}
-    with _Kept(path, config, list(nets), overwrite) as kept:
-        done = sum(len(block) for unit, (_, block) in units.items() if unit in kept.found)
-        with progress("chips", instances * len(nets), done=done, show=show_progress) as shown:
-            for unit, (name, block) in units.items():
-                if unit not in kept.found:
-                    kept.add(unit, search.block(deployments[name], data, block))
+    options = {"chips": instances, "seed": seed, "purpose": purpose, "search": [list(levels), *search[1:]]}
+    size = min(block_size(net, data) for net in plain.values())
+    about = population(task, len(data), instances, seed, purpose, trials)
+    path, result = None if run is None else Path(run), {}
+    with progress("chips", instances * len(nets), show=show_progress) as shown:
+        for name, deployment in deployments.items():
+            config = keyed_by(plain[name], profile, task, data, **options)
+            own = LEVELS if profile is None else profile.name
+            with Kept(path, KIND, name, nets[name], own, config, overwrite=overwrite) as kept:
+                if kept.stored is not None:
+                    result[name] = BreakingLevels.from_group(kept.stored)
+                    continue
+                found = []
+                for block in deployment.blocks(size):
+                    work = functools.partial(search.block, deployment, data, block)
+                    found.append(kept.piece(f"{block.start}/{len(block)}", work))
                     shown.advance(len(block), note=name)
-        result = {
-            name: BreakingLevels(
-                "relative level" if profile is None else profile.name,
-                levels,
-                np.concatenate([kept.found[unit]["passed"] for unit, (owner, _) in units.items() if owner == name]),
-                np.concatenate([kept.found[unit]["levels"] for unit, (owner, _) in units.items() if owner == name]),
-                step,
-                specification,
-                task.metric,
-                population(task, len(data), instances, seed, purpose, trials),
-                deployments[name].notes,
-            )
-            for name in nets
-        }
-        kept.finish({name: found.to_group() for name, found in result.items()})
+                result[name] = BreakingLevels(
+                    "relative level" if profile is None else profile.name,
+                    levels,
+                    np.concatenate([block["passed"] for block in found]),
+                    np.concatenate([block["levels"] for block in found]),
+                    step,
+                    specification,
+                    task.metric,
+                    about,
+                    deployment.notes,
+                )
+                kept.finish(result[name].to_group())
     return result
 
 
@@ -258,69 +266,17 @@ class Search(NamedTuple):
         return {"passed": passed, "levels": np.where(passed.all(1), math.inf, low)}
 
 
-class _Kept:
-    """Finished blocks of one experiment: in a journal beside the run file, which is written at the end."""
-
-    def __init__(self, path: Path | None, config: Mapping[str, Any], names: Sequence[str], overwrite: bool) -> None:
-        self.path, self.config = path, json.dumps(dict(config), sort_keys=True)
-        self.found: dict[str, dict[str, NDArray[Any]]] = {}
-        self.journal: Journal | None = None
-        if path is None:
-            return
-        for name in names:
-            check_label(name)
-        if overwrite:
-            remove_run(path)
-        key = hashlib.sha256(self.config.encode()).hexdigest()
-        self.journal = Journal(journal_path(path), key)
-        self.found = read_journal(journal_path(path), key=key)
-
-    def add(self, unit: str, arrays: dict[str, NDArray[Any]]) -> None:
-        self.found[unit] = arrays
-        if self.journal is not None:
-            self.journal.append(unit, arrays)
-
-    def finish(self, groups: Mapping[str, Group]) -> None:
-        if self.path is not None and self.journal is not None:
-            write_run(self.path, Group({"breaking": Group(groups)}, {"kind": "tolerance", "config": self.config}))
-            self.journal.close(remove=True)
-
-    def __enter__(self) -> _Kept:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.journal is not None:
-            self.journal.close()
-
-
 def read_breaking_levels(path: str | Path) -> dict[str, BreakingLevels]:
-    """The breaking levels of a run file, by network.
+    """The breaking levels of a run file, by network; by "network on chip" where a network has several.
 
     Raises:
         RunFileError: If the file holds none.
     """
-    stored = open_run(path)
-    if stored.attrs.get("kind") != "tolerance" or "breaking" not in stored:
-        raise RunFileError(f"{path}: holds no breaking levels (kind: {stored.attrs.get('kind', 'unknown')})")
-    try:
-        return {name: _from_group(group) for name, group in stored.group("breaking").groups()}
-    except (RunFileError, KeyError, ValueError, TypeError) as error:
-        raise RunFileError(f"{path}: breaking levels cannot be read ({error})") from error
-
-
-def _from_group(group: Group) -> BreakingLevels:
-    attrs = group.attrs
-    return BreakingLevels(
-        str(attrs["condition"]),
-        tuple(float(level) for level in group.array("grid").values),
-        np.array(group.array("passed").values, dtype=bool),
-        np.array(group.array("breaking_level").values, dtype=np.float64),
-        float(attrs["resolution"]),
-        float(attrs["specification"]),
-        str(attrs["metric"]),
-        str(attrs["population"]),
-        tuple(json.loads(str(attrs["notes"]))),
-    )
+    found = {name: BreakingLevels.from_group(group) for name, group in analyses_of(open_run(path), KIND).items()}
+    if not found:
+        raise RunFileError(f"{path}: holds no breaking levels; `snnrobust tolerance ... -o {path}` adds them")
+    networks = [network_of(name) for name in found]
+    return found if len(set(networks)) < len(found) else dict(zip(networks, found.values(), strict=True))
 
 
 def check_yield(share: float) -> None:

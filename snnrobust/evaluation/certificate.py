@@ -9,10 +9,11 @@ networks. A statement about chips is a yield with its confidence interval.
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from snnrobust.errors import ConfigError
+from snnrobust.evaluation.analyses import Piece, anew, readable
 from snnrobust.evaluation.boxes import Pieces, common_coordinates, left_out, parameter_box
 from snnrobust.evaluation.interval_network import Bounds, check_supported, network_bounds
 from snnrobust.evaluation.intervals import UNITS, Interval, hull
@@ -27,6 +29,7 @@ from snnrobust.hardware.mismatch import Placement, place
 from snnrobust.hardware.model import Deployable
 from snnrobust.hardware.profile import Profile
 from snnrobust.snn.network import Network
+from snnrobust.storage import Array, Group
 from snnrobust.tasks import Split
 from snnrobust.training.data import to_batch
 
@@ -100,7 +103,7 @@ def certify(
         np.concatenate([part.bounds.logits.low.numpy() for part in parts]),
         np.concatenate([part.bounds.logits.high.numpy() for part in parts]),
         float(np.average([part.bounds.certain for part in parts], weights=sizes)),
-        left_out(search.placement),
+        search.excluded,
     )
 
 
@@ -150,6 +153,104 @@ def largest_k(
     return low
 
 
+@dataclass(frozen=True, eq=False)
+class Certified:
+    """Certificates over the size of the box.
+
+    Attributes:
+        boxes: One for each size.
+        largest: The largest box in which a sample is certified.
+        half: The largest in which more than half of them are.
+        profile: Name of the profile; "" for fractions of weights and biases.
+        samples: Number of samples.
+    """
+
+    boxes: tuple[Certificate, ...]
+    largest: float
+    half: float
+    profile: str
+    samples: int
+
+    @property
+    def unit(self) -> str:
+        """What k counts."""
+        return f"standard deviations of {self.profile}" if self.profile else "fractions of weights and biases"
+
+    def to_group(self) -> Group:
+        """The certificates as a group of a run file, with dimensions box, sample and output."""
+        dims, found = ("box", "sample", "output"), self.boxes
+        items = {
+            "k": Array(np.array([c.k for c in found]), dims[:1]),
+            "certain": Array(np.array([c.certain for c in found]), dims[:1]),
+            "certified": Array(np.stack([c.certified for c in found]), dims[:2]),
+            "low": Array(np.stack([c.low for c in found]), dims),
+            "high": Array(np.stack([c.high for c in found]), dims),
+        }
+        attrs = {"largest": self.largest, "half": self.half, "profile": self.profile, "statement": STATEMENT}
+        return Group(items, {**attrs, "excluded": json.dumps(found[0].excluded)})
+
+    @classmethod
+    def from_group(cls, group: Group) -> Certified:
+        """The certificates of such a group.
+
+        Raises:
+            RunFileError: If the group holds something else.
+        """
+        with readable("certificate"):
+            names, attrs = ("k", "certified", "low", "high", "certain"), group.attrs
+            excluded = tuple(json.loads(str(attrs["excluded"])))
+            rows = zip(*(group.array(name).values for name in names), strict=True)
+            boxes = tuple(Certificate(float(k), a, b, c, float(d), excluded) for k, a, b, c, d in rows)
+            largest, half = float(attrs["largest"]), float(attrs["half"])
+            return cls(boxes, largest, half, str(attrs["profile"]), len(boxes[0].certified))
+
+
+def certify_boxes(
+    net: Deployable,
+    data: Split,
+    sizes: Sequence[float],
+    *,
+    profile: Profile | None = None,
+    calibration: str = "none",
+    depth: int = 0,
+    piece: Piece = anew,
+) -> Certified:
+    """Certificates in boxes of several sizes, and the largest boxes with one sample and with half of them.
+
+    Args:
+        net: See `certify`.
+        data: Samples.
+        sizes: Half-widths k of the boxes.
+        profile: See `certify`.
+        calibration: See `certify`.
+        depth: See `certify`.
+        piece: Keeps what was found in each box (`analyses.Kept`).
+
+    Raises:
+        ConfigError: See `certify`.
+        ProfileError: See `certify`.
+    """
+    options: dict[str, Any] = {"profile": profile, "calibration": calibration, "depth": depth}
+    excluded: tuple[str, ...] = _Search.of(check_supported(net), profile, calibration).excluded
+
+    def box(k: float) -> Certificate:
+        def found() -> dict[str, NDArray[Any]]:
+            c = certify(net, data, k, **options)
+            return {"certified": c.certified, "low": c.low, "high": c.high, "certain": np.array(c.certain)}
+
+        of = piece(f"box {k!r}", found)
+        return Certificate(k, of["certified"], of["low"], of["high"], float(of["certain"]), excluded)
+
+    def largest(share: float) -> float:
+        def found() -> dict[str, NDArray[Any]]:
+            return {"k": np.array(largest_k(net, data, share=share, **options))}
+
+        return float(piece(f"largest {share!r}", found)["k"])
+
+    name = "" if profile is None else profile.name
+    return Certified(tuple(box(k) for k in sizes), largest(0.0), largest(0.5), name, len(data))
+
+
 def spread_samples(data: Split, count: int) -> Split:
     """At most `count` samples, evenly spread over the data."""
     rows = np.unique(np.linspace(0, len(data) - 1, min(count, len(data))).round().astype(np.int64))
@@ -179,6 +280,11 @@ class _Search:
         placement = place(chip, net.parameter_specs(), calibration=calibration)
         theta = {name: p.detach() for name, p in net.nominal().items()}
         return cls(net, placement, theta, common_coordinates(placement))
+
+    @property
+    def excluded(self) -> tuple[str, ...]:
+        """What devices have and the box has not."""
+        return left_out(self.placement)
 
     def over(self, data: Split, rows: slice, k: float, depth: int) -> _Part:
         """The bounds of a batch of samples."""

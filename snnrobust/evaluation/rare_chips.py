@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,9 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from snnrobust.errors import ConfigError, ProfileError, unknown
+from snnrobust.evaluation.analyses import Piece, anew, readable
 from snnrobust.evaluation.montecarlo import BATCH, block_size, evaluate, population, run_block
 from snnrobust.evaluation.rare import (
     FEWEST_RUNS,
+    TAIL,
     Coordinates,
     RareFailures,
     importance_sampling,
@@ -28,6 +31,7 @@ from snnrobust.hardware.mismatch import Placement
 from snnrobust.hardware.model import Deployable
 from snnrobust.hardware.profile import Profile
 from snnrobust.hardware.stages.base import STATIC, Coordinate
+from snnrobust.storage import Group
 from snnrobust.tasks import Split, Task
 from snnrobust.training.data import precision, to_batch
 
@@ -149,6 +153,8 @@ class Checked(NamedTuple):
         plain: Number of plain chips.
         population: What the plain chips and data were, as one sentence.
         notes: What has to be said of the chip.
+        specification: The accuracy that a good chip reaches, a fraction.
+        profile: Name of the profile.
     """
 
     found: RareFailures
@@ -158,11 +164,32 @@ class Checked(NamedTuple):
     plain: int
     population: str
     notes: tuple[str, ...]
+    specification: float
+    profile: str
 
     @property
     def agree(self) -> bool:
         """Whether the two intervals overlap."""
         return self.found.low <= self.high and self.low <= self.found.high
+
+    def to_group(self) -> Group:
+        """The shares as a group of a run file, all as attributes."""
+        own = {name: getattr(self, name) for name in self._fields if name not in ("found", "notes")}
+        rare = {f"rare_{name}": value for name, value in self.found._asdict().items()}
+        return Group({}, {**own, **rare, "notes": json.dumps(self.notes), "statement": TAIL})
+
+    @classmethod
+    def from_group(cls, group: Group) -> Checked:
+        """The shares of such a group.
+
+        Raises:
+            RunFileError: If the group holds something else.
+        """
+        with readable("rare"):
+            attrs: dict[str, Any] = dict(group.attrs)
+            found = RareFailures(**{name: attrs[f"rare_{name}"] for name in RareFailures._fields})
+            own = {name: attrs[name] for name in cls._fields if name not in ("found", "notes")}
+            return cls(found=found, notes=tuple(json.loads(attrs["notes"])), **own)
 
 
 def compare_with_plain(
@@ -176,6 +203,7 @@ def compare_with_plain(
     runs: int = FEWEST_RUNS,
     plain: int = 1000,
     seed: int = 1,
+    piece: Piece = anew,
 ) -> Checked:
     """The share of test chips that miss a specification, and that among plain chips.
 
@@ -189,6 +217,7 @@ def compare_with_plain(
         runs: Runs of subset simulation.
         plain: Chips of plain Monte Carlo.
         seed: Seed of all chips; those of the pilot and the weighed ones are other ones than the plain ones.
+        piece: Keeps what either method found (`analyses.Kept`).
 
     Raises:
         ConfigError: For an argument outside its domain.
@@ -199,17 +228,24 @@ def compare_with_plain(
     if not 0 <= specification <= 1:
         raise ConfigError(f"specification: {specification} must be a fraction from 0 to 1")
     data, pilot = task.test, max(1, chips // 2)
-    if method == "subset":
-        sampled = Chip(profile).deploy(net, plain, seed)
-        found = failures_by_subsets(sampled, data, specification, metric=task.metric, chips=chips, runs=runs, seed=seed)
-    else:
-        sampled = Chip(profile).deploy(net, chips + pilot, seed + 1)
-        found = failures_by_common_factors(sampled, data, specification, metric=task.metric, pilot=pilot, seed=seed)
+    options: dict[str, Any] = {"metric": task.metric, "seed": seed}
+
+    def rare() -> dict[str, NDArray[Any]]:
+        if method == "subset":
+            sampled = Chip(profile).deploy(net, plain, seed)
+            of = failures_by_subsets(sampled, data, specification, chips=chips, runs=runs, **options)
+        else:
+            sampled = Chip(profile).deploy(net, chips + pilot, seed + 1)
+            of = failures_by_common_factors(sampled, data, specification, pilot=pilot, **options)
+        return {name: np.array(value) for name, value in of._asdict().items()}
+
+    found = RareFailures(**{name: value.item() for name, value in piece("rare", rare).items()})
     deployment = Chip(profile).deploy(net, plain, seed)
-    accuracy = evaluate(deployment, data, metric=task.metric).accuracy[0, 0]
-    bad = int((~passes(accuracy, specification)).sum())
+    of_plain = piece("plain", lambda: {"accuracy": evaluate(deployment, data, metric=task.metric).accuracy[0, 0]})
+    bad = int((~passes(of_plain["accuracy"], specification)).sum())
     about = population(task, len(data), plain, seed, "test", 1)
-    return Checked(found, bad, *clopper_pearson(bad, plain), plain, about, deployment.notes)
+    ends = clopper_pearson(bad, plain)
+    return Checked(found, bad, *ends, plain, about, deployment.notes, specification, profile.name)
 
 
 def _count(coordinates: Sequence[Coordinate]) -> int:

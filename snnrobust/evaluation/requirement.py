@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -75,6 +76,17 @@ class Requirement:
     def fewest_chips(self) -> int:
         """The least number of chips that can show the yield, none of them failing: share^n <= 1 - confidence."""
         return int(np.ceil(np.log(1 - self.confidence) / np.log(self.share) - 1e-9))
+
+    def to_attrs(self) -> dict[str, float]:
+        """The numbers as attributes of a group."""
+        return {"required_accuracy": self.accuracy, "required_yield": self.share, "confidence": self.confidence}
+
+    @classmethod
+    def from_attrs(cls, attrs: Mapping[str, object]) -> Requirement:
+        """The requirement of such attributes."""
+        names = ("required_accuracy", "required_yield", "confidence")
+        accuracy, share, confidence = (float(str(attrs[name])) for name in names)
+        return cls(accuracy=accuracy, share=share, confidence=confidence)
 
     def __str__(self) -> str:
         return f"at least {100 * self.share:g} % of chips reach {100 * self.accuracy:g} %"

@@ -25,6 +25,7 @@ from snnrobust.storage import (
     Group,
     Journal,
     Scalar,
+    command_line,
     journal_path,
     open_run,
     read_journal,
@@ -70,6 +71,7 @@ class ResultFile:
         self.config = json.dumps(dict(config), sort_keys=True)
         self.nets, self.profiles = nets, profiles
         self.journal: Journal | None = None
+        self._beside = Group()
         self._folded = time.monotonic()
         if path is None:
             return
@@ -114,9 +116,11 @@ class ResultFile:
         """Open the journal, fill in what was done before, and have a run file from the first block on."""
         new = not path.exists()
         if not new:
-            stored = open_run(path)
-            check_config(path, stored, "benchmark", json.loads(self.config))
-            self.result.resume(Tolerance.from_group(stored.group("tolerance")))
+            self._beside = open_run(path)
+            new = self._beside.attrs.get("kind") == "analysis"  # kept before there was a benchmark
+        if not new:
+            check_config(path, self._beside, "benchmark", json.loads(self.config))
+            self.result.resume(Tolerance.from_group(self._beside.group("tolerance")))
         key = key_of(self.config)
         self.journal = Journal(journal_path(path), key)
         for arrays in read_journal(journal_path(path), key=key).values():
@@ -131,8 +135,10 @@ class ResultFile:
             "engine": "auto",
             "threads": torch.get_num_threads(),
             "torch_version": str(torch.__version__),
+            "command": command_line(),
         }
-        models = {
+        models = dict(self._beside.group("models").groups()) if "models" in self._beside else {}
+        models |= {
             name: (net if isinstance(net, TrainedModel) else TrainedModel(name, net, {})).to_group()
             for name, net in self.nets.items()
             if isinstance(net, Network | Module | TrainedModel)
@@ -141,7 +147,8 @@ class ResultFile:
             p.name: Group({"text": Array(np.array(p.to_yaml()))}, {"hash": p.hash, "kind": p.kind})
             for p in self.profiles
         }
-        return Group({"models": Group(models), "profiles": Group(profiles), "tolerance": self.result.to_group()}, attrs)
+        own = {"models": Group(models), "profiles": Group(profiles), "tolerance": self.result.to_group()}
+        return Group({**self._beside.items, **own}, attrs)
 
 
 def key_of(config: str) -> str:
@@ -190,3 +197,12 @@ def open_results(path: str | Path) -> xarray.Dataset:
     result, _ = read_tolerance(path)
     group = result.to_group()
     return xarray.Dataset({name: (array.dims, array.values) for name, array in group.arrays()}, attrs=dict(group.attrs))
+
+
+def hashes_of(result: Tolerance, stored: Group) -> dict[str, str]:
+    """Hash of the profile of each condition, by the condition's name, as far as the run file has it."""
+    profiles = dict(stored.group("profiles").groups()) if "profiles" in stored else {}
+    hashes = {name: str(group.attrs.get("hash", "")) for name, group in profiles.items()}
+    # The name of a condition is that of its profile, and in brackets what a lab did to the chips.
+    found = {name: hashes.get(name) or hashes.get(name.partition(" (")[0], "") for name in result.conditions}
+    return {name: digest for name, digest in found.items() if digest}

@@ -11,6 +11,7 @@ less that of all, paired by chip: that, and not a share of variance, says which 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -20,15 +21,16 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from snnrobust.errors import ConfigError, ProfileError
+from snnrobust.evaluation.analyses import Piece, anew, readable
 from snnrobust.evaluation.montecarlo import population, samples_for
 from snnrobust.evaluation.requirement import Requirement
 from snnrobust.evaluation.scores import Scores, chip_scores, deployed
 from snnrobust.evaluation.statistics import Yield
 from snnrobust.hardware.model import Deployable
 from snnrobust.hardware.parts import parts_of, varying
-from snnrobust.hardware.profile import Profile
+from snnrobust.hardware.profile import Profile, parse_profile
 from snnrobust.progress import progress
-from snnrobust.storage import Array, Group
+from snnrobust.storage import Array, Group, Scalar
 from snnrobust.tasks import Task
 
 Varied = frozenset[str]
@@ -191,15 +193,34 @@ class Sensitivity:
         return f"{first}; {why}" + (f" of {' and '.join(cures)}" if len(cures) > 1 else "")
 
     def to_group(self) -> Group:
-        """The scores as a group of a run file, with dimensions varied and instance."""
+        """The scores as a group of a run file, with dimensions varied, part and instance."""
         names = [_name(varied, self.parts) for varied in self.scores]
+        which = np.array([[part in varied for part in self.parts] for varied in self.scores])
         dims = ("varied", "instance")
         items = {"varied": Array(np.array(names), ("varied",)), "instance": Array(np.arange(self.chips), ("instance",))}
+        items |= {"part": Array(np.array(self.parts), ("part",)), "varies": Array(which, ("varied", "part"))}
+        items["profile"] = Array(np.array(self.profile.to_yaml()))
         for measure in Scores._fields:
             items[measure] = Array(np.stack([getattr(s, measure) for s in self.scores.values()]), dims)
-        attrs = {"parts": ", ".join(self.parts), "by": self.by, "profile": self.profile.name}
-        attrs |= {"hash": self.profile.hash, "requirement": str(self.requirement), "statement": self.statement}
-        return Group(items, {**attrs, "population": self.population})
+        attrs: dict[str, Scalar] = {"by": self.by, "profile": self.profile.name, "hash": self.profile.hash}
+        attrs |= {**self.requirement.to_attrs(), "notes": json.dumps(self.notes)}
+        return Group(items, {**attrs, "statement": self.statement, "population": self.population})
+
+    @classmethod
+    def from_group(cls, group: Group) -> Sensitivity:
+        """The sensitivity of such a group.
+
+        Raises:
+            RunFileError: If the group holds something else.
+        """
+        with readable("sensitivity"):
+            parts = tuple(str(part) for part in group.array("part").values)
+            sets = [frozenset(np.array(parts)[row].tolist()) for row in group.array("varies").values]
+            measures = (np.array(group.array(name).values, dtype=np.float64) for name in Scores._fields)
+            scores = {varied: Scores(*row) for varied, *row in zip(sets, *measures, strict=True)}
+            profile = parse_profile(str(group.array("profile").values), file="profile")
+            notes, asked = tuple(json.loads(str(group.attrs["notes"]))), Requirement.from_attrs(group.attrs)
+            return cls(profile, parts, str(group.attrs["by"]), scores, asked, notes, str(group.attrs["population"]))
 
     def _effects(self, measure: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """f({p}) - f({}) [P, K] and f(all) - f({}) [K], of the chips whose scores are all finite."""
@@ -234,6 +255,7 @@ def sensitivity(
     purpose: str = "test",
     trials: int = 1,
     show_progress: bool = False,
+    piece: Piece = anew,
     **deploy: Any,  # noqa: ANN401 (keywords of Chip.deploy)
 ) -> Sensitivity:
     """Score the same chips where each part of their variation is alone, is perfect, and where all vary.
@@ -249,6 +271,7 @@ def sensitivity(
         purpose: "test", or "validation" for validation chips on validation data.
         trials: Passes over the data.
         show_progress: Show progress on the standard error stream.
+        piece: Keeps the scores of each set of parts (`analyses.Kept`).
         **deploy: Keywords of `Chip.deploy`: limits, unlisted, only.
 
     Raises:
@@ -265,8 +288,12 @@ def sensitivity(
     scores: dict[Varied, Scores] = {}
     with progress("chips", chips * len(set(wanted)), show=show_progress) as shown:
         for varied in dict.fromkeys(wanted):
-            chosen = whole if varied == everything else varying(whole, varied, by)
-            scores[varied] = chip_scores(chosen, data, task.metric, trials=trials)
+
+            def scored(varied: Varied = varied) -> dict[str, NDArray[np.float64]]:
+                chosen = whole if varied == everything else varying(whole, varied, by)
+                return chip_scores(chosen, data, task.metric, trials=trials)._asdict()
+
+            scores[varied] = Scores(**piece(_name(varied, parts), scored))
             shown.advance(chips, note=_name(varied, parts))
     about = population(task, len(data), chips, seed, purpose, trials)
     return Sensitivity(profile, parts, by, scores, requirement or Requirement(), whole.notes, about)

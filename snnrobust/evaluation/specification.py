@@ -11,14 +11,17 @@ of the factors. Their common size is found by simulation, so a specification hol
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from snnrobust.errors import ConfigError, ProfileError
+from snnrobust.evaluation.analyses import Piece, anew, readable
 from snnrobust.evaluation.montecarlo import block_size, run_block
 from snnrobust.evaluation.requirement import Requirement, Verdict
 from snnrobust.evaluation.scores import deployed
@@ -27,7 +30,7 @@ from snnrobust.evaluation.statistics import Yield
 from snnrobust.hardware.area import transistor_area, trim_bits
 from snnrobust.hardware.deployment import Deployment
 from snnrobust.hardware.model import Deployable
-from snnrobust.hardware.profile import Profile
+from snnrobust.hardware.profile import Profile, parse_profile
 from snnrobust.hardware.randomness import Purpose
 from snnrobust.progress import progress
 from snnrobust.storage import Array, Group, Scalar
@@ -137,10 +140,42 @@ class Specification:
         }
         items = {"spread": Array(np.array([x.knob.role for x in self.limits]), dims)}
         items |= {name: Array(np.array(values), dims) for name, values in columns.items()}
+        items |= {"unit": Array(np.array([x.knob.unit for x in self.limits], dtype="U40"), dims)}
+        items |= {"s": Array(np.array([math.nan if x.knob.s is None else x.knob.s for x in self.limits]), dims)}
+        items |= {"open": Array(np.array([x.open for x in self.limits], dtype=bool), dims)}
         items["profile"] = Array(np.array(self.profile.to_yaml()))
+        items["base_profile"] = Array(np.array(self.base.to_yaml()))
         attrs: dict[str, Scalar] = {"profile": self.base.name, "hash": self.profile.hash}
-        attrs["relative_cost"] = self.relative_cost
+        for name, found in (("design", self.design), ("fresh", self.fresh)):
+            attrs |= {f"{name}_passed": found.passed, f"{name}_chips": found.chips}
+        attrs |= {**self.requirement.to_attrs(), "notes": json.dumps(self.notes), "relative_cost": self.relative_cost}
         return Group(items, {**attrs, "statement": self.statement, "population": self.population})
+
+    @classmethod
+    def from_group(cls, group: Group) -> Specification:
+        """The specification of such a group.
+
+        Raises:
+            RunFileError: If the group holds something else.
+        """
+        with readable("specification"):
+            asked, attrs = Requirement.from_attrs(group.attrs), group.attrs
+            base, profile = (
+                parse_profile(str(group.array(name).values), file=name) for name in ("base_profile", "profile")
+            )
+            names = ("spread", "profile_spread", "devices", "unit", "s", "alone", "beside", "open", "joint", "cost")
+            limits, costs = [], {}
+            for row in zip(*(group.array(name).values.tolist() for name in names), strict=True):
+                role, spread, devices, unit, s, alone, beside, open_, joint, cost = row
+                knob = Knob(role, spread, int(devices), unit, None if math.isnan(s) else s)
+                limits.append(Limit(knob, alone, None if math.isnan(beside) else beside, bool(open_), joint))
+                costs[role] = cost
+            design, fresh = (
+                asked.observed(int(attrs[f"{name}_passed"]), int(attrs[f"{name}_chips"]))
+                for name in ("design", "fresh")
+            )
+            notes = tuple(json.loads(str(attrs["notes"])))
+            return cls(base, profile, tuple(limits), asked, design, fresh, costs, notes, str(attrs["population"]))
 
 
 def specify(
@@ -154,6 +189,7 @@ def specify(
     costs: Mapping[str, float] | None = None,
     seed: int = 1,
     show_progress: bool = False,
+    piece: Piece = anew,
     **deploy: Any,  # noqa: ANN401 (keywords of Chip.deploy)
 ) -> Specification:
     """The largest spreads with which a network meets a requirement: each alone, and the cheapest together.
@@ -172,6 +208,7 @@ def specify(
         costs: c_r of the cost c_r / sigma_r^2; the number of devices by default, which makes the cost an area.
         seed: Seed of the chips.
         show_progress: Show progress on the standard error stream.
+        piece: Keeps what was found at each choice of spreads (`analyses.Kept`).
         **deploy: Keywords of `Chip.deploy`: limits, unlisted, only.
 
     Raises:
@@ -182,7 +219,7 @@ def specify(
     requirement.most_failures(fresh_chips or chips)
     every = knobs(profile, net)
     prices = _prices(every, costs or {})
-    design = _Design(net, profile, task.test, task.metric, requirement, chips, seed, deploy)
+    design = _Design(net, profile, task.test, task.metric, requirement, chips, seed, deploy, piece)
     zero = {knob.role: 0.0 for knob in every}
     if not design.holds(zero):
         found = design.observed(zero)
@@ -233,6 +270,7 @@ class _Design:
     chips: int
     seed: int
     deploy: Mapping[str, Any]
+    piece: Piece = anew
 
     def deployed(self, factors: Mapping[str, float], purpose: Purpose, chips: int) -> Deployment:
         """The network on chips with these spreads."""
@@ -240,13 +278,17 @@ class _Design:
 
     def holds(self, factors: Mapping[str, float]) -> bool:
         """Whether the lower bound of the design chips' yield reaches the share; stops once it cannot."""
-        most, failures = self.requirement.most_failures(self.chips), 0
-        deployment = self.deployed(factors, "validation", self.chips)
-        for block in deployment.blocks(block_size(self.net, self.data)):
-            failures += len(block) - self._passed(deployment, block)
-            if failures > most:
-                return False
-        return True
+        most = self.requirement.most_failures(self.chips)
+
+        def tried() -> dict[str, NDArray[np.bool_]]:
+            failures, deployment = 0, self.deployed(factors, "validation", self.chips)
+            for block in deployment.blocks(block_size(self.net, self.data)):
+                failures += len(block) - self._passed(deployment, block)
+                if failures > most:
+                    break
+            return {"holds": np.array(failures <= most)}
+
+        return bool(self.piece(f"holds/{_named(factors)}", tried)["holds"])
 
     def largest(self, role: str, others: Mapping[str, float], most: float) -> float:
         """The largest factor of one spread beside others, up to `most`."""
@@ -256,13 +298,24 @@ class _Design:
         self, factors: Mapping[str, float], purpose: Purpose = "validation", chips: int | None = None
     ) -> Yield:
         """Yield of the design chips, or of others."""
-        deployment = self.deployed(factors, purpose, chips or self.chips)
-        blocks = deployment.blocks(block_size(self.net, self.data))
-        return self.requirement.observed(sum(self._passed(deployment, b) for b in blocks), deployment.instances)
+        count = chips or self.chips
+
+        def scored() -> dict[str, NDArray[np.int64]]:
+            deployment = self.deployed(factors, purpose, count)
+            blocks = deployment.blocks(block_size(self.net, self.data))
+            return {"passed": np.array(sum(self._passed(deployment, b) for b in blocks))}
+
+        passed = self.piece(f"{purpose}/{count}/{_named(factors)}", scored)["passed"]
+        return self.requirement.observed(int(passed), count)
 
     def _passed(self, deployment: Deployment, block: range) -> int:
         accuracy = run_block(deployment, self.data, block)[self.metric.replace(" ", "_")]
         return int(self.requirement.passes(accuracy).sum())
+
+
+def _named(factors: Mapping[str, float]) -> str:
+    """A choice of spreads as the name of a piece of work."""
+    return ",".join(f"{role}={factor!r}" for role, factor in sorted(factors.items()))
 
 
 def _largest(holds: Callable[[float], bool], most: float = LARGEST) -> float:

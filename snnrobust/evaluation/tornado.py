@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -9,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snnrobust.errors import ProfileError
+from snnrobust.evaluation.analyses import Piece, anew, readable, texts
 from snnrobust.evaluation.montecarlo import population, samples_for
 from snnrobust.evaluation.requirement import Requirement, Verdict
 from snnrobust.evaluation.scores import chip_scores, deployed
 from snnrobust.evaluation.statistics import Yield
 from snnrobust.hardware.mismatch import place
 from snnrobust.hardware.model import Deployable
-from snnrobust.hardware.profile import Profile
+from snnrobust.hardware.profile import Profile, parse_profile
 from snnrobust.hardware.uncertain import Uncertain, uncertain, with_number
 from snnrobust.hardware.yaml_lines import show
 from snnrobust.progress import progress
@@ -99,13 +101,39 @@ class Tornado:
     def to_group(self) -> Group:
         """The bars as a group of a run file, with the dimension number."""
         dims = ("number",)
-        ends = {f"yield_{end}": [getattr(bar, end).share for bar in self.bars] for end in ("low", "high")}
-        items = {"number": Array(_texts([bar.path for bar in self.bars]), dims)}
-        items["range"] = Array(_texts([f"{bar.number.low} to {bar.number.high}" for bar in self.bars]), dims)
-        items |= {name: Array(np.array(values, dtype=np.float64), dims) for name, values in ends.items()}
+        items = {"number": Array(texts([bar.path for bar in self.bars]), dims)}
+        items["range"] = Array(texts([f"{bar.number.low} to {bar.number.high}" for bar in self.bars]), dims)
+        for end in ("low", "high"):
+            found: list[Yield] = [getattr(bar, end) for bar in self.bars]
+            items[f"yield_{end}"] = Array(np.array([y.share for y in found], dtype=np.float64), dims)
+            items[f"passed_{end}"] = Array(np.array([y.passed for y in found], dtype=np.int64), dims)
         items["flips"] = Array(np.array([bar.flips for bar in self.bars], dtype=bool), dims)
+        items["profile"] = Array(np.array(self.profile.to_yaml()))
         attrs: dict[str, Scalar] = {"profile": self.profile.name, "hash": self.profile.hash, "yield": self.base.share}
+        attrs |= {"passed": self.base.passed, "chips": self.base.chips, **self.requirement.to_attrs()}
+        attrs |= {"fixed": json.dumps(self.fixed), "idle": json.dumps(self.idle)}
         return Group(items, {**attrs, "statement": self.statement, "population": self.population})
+
+    @classmethod
+    def from_group(cls, group: Group) -> Tornado:
+        """The tornado of such a group.
+
+        Raises:
+            RunFileError: If the group holds something else.
+        """
+        with readable("tornado"):
+            asked, attrs = Requirement.from_attrs(group.attrs), group.attrs
+            profile, chips = parse_profile(str(group.array("profile").values), file="profile"), int(attrs["chips"])
+            known = {show(u.number.path): u for u in uncertain(profile)}
+            base = asked.observed(int(attrs["passed"]), chips)
+            passed = (group.array(f"passed_{end}").values for end in ("low", "high"))
+            rows = zip(group.array("number").values, *passed, strict=True)
+            bars = tuple(
+                _bar(known[str(path)], asked, base, *(asked.observed(int(p), chips) for p in ends))
+                for path, *ends in rows
+            )
+            fixed, idle = (tuple(json.loads(str(attrs[name]))) for name in ("fixed", "idle"))
+            return cls(profile, base, bars, asked, fixed, idle, str(attrs["population"]))
 
 
 def tornado(
@@ -119,6 +147,7 @@ def tornado(
     purpose: str = "test",
     trials: int = 1,
     show_progress: bool = False,
+    piece: Piece = anew,
     **deploy: Any,  # noqa: ANN401 (keywords of Chip.deploy)
 ) -> Tornado:
     """The yield with each uncertain number of a profile at its ends: the same chips, with the same coordinates.
@@ -135,6 +164,7 @@ def tornado(
         purpose: "test", or "validation".
         trials: Passes over the data.
         show_progress: Show progress on the standard error stream.
+        piece: Keeps the accuracies at each end (`analyses.Kept`).
         **deploy: Keywords of `Chip.deploy`: limits, unlisted, only.
 
     Raises:
@@ -143,8 +173,11 @@ def tornado(
     data, asked = samples_for(purpose, task), requirement or Requirement()
 
     def found(chip: Profile) -> Yield:
-        deployment = deployed(chip, net, chips, seed, purpose, **deploy)
-        accuracy = chip_scores(deployment, data, task.metric, trials=trials).accuracy
+        def scored() -> dict[str, NDArray[np.float64]]:
+            deployment = deployed(chip, net, chips, seed, purpose, **deploy)
+            return {"accuracy": chip_scores(deployment, data, task.metric, trials=trials).accuracy}
+
+        accuracy = piece(chip.hash, scored)["accuracy"]
         return asked.observed(int(asked.passes(accuracy).sum()), chips)
 
     every = list(uncertain(profile))
@@ -158,14 +191,19 @@ def tornado(
             except ProfileError as error:
                 fixed.append(str(error))
                 continue
-            flips = any(asked.verdict(end) != asked.verdict(base) for end in (low, high))
-            moves = any(not base.low <= end.share <= base.high for end in (low, high))
-            bars.append(Bar(u, low, high, flips, moves))
+            bars.append(_bar(u, asked, base, low, high))
             shown.advance(2 * chips, note=show(u.number.path))
     bars.sort(key=lambda bar: -bar.swing)
     about = population(task, len(data), chips, seed, purpose, trials)
     unused = tuple(show(u.number.path) for u in idle)
     return Tornado(profile, base, tuple(bars), asked, tuple(fixed), unused, about)
+
+
+def _bar(u: Uncertain, asked: Requirement, base: Yield, low: Yield, high: Yield) -> Bar:
+    """The yields at the ends of a number, beside that of the profile."""
+    flips = any(asked.verdict(end) != asked.verdict(base) for end in (low, high))
+    moves = any(not base.low <= end.share <= base.high for end in (low, high))
+    return Bar(u, low, high, flips, moves)
 
 
 def _used(u: Uncertain, profile: Profile, net: Deployable) -> bool:
@@ -176,7 +214,3 @@ def _used(u: Uncertain, profile: Profile, net: Deployable) -> bool:
     specs = net.parameter_specs()
     entries = (profile.parameters.get(specs[name].role) for name in place(profile, specs).stages)
     return any(entry is getattr(profile.parameters, str(path[1])) for entry in entries)
-
-
-def _texts(values: list[str]) -> NDArray[np.str_]:
-    return np.array(values, dtype=np.str_) if values else np.array([], dtype="U1")

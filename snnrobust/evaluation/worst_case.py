@@ -8,6 +8,8 @@ A device is chosen on one part of the data and scored on another.
 
 from __future__ import annotations
 
+import functools
+import json
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -19,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from snnrobust.errors import ConfigError
+from snnrobust.evaluation.analyses import Piece, anew, readable
 from snnrobust.evaluation.attack import (
     LOSSES,
     Search,
@@ -37,7 +40,7 @@ from snnrobust.hardware.export import chip_tree
 from snnrobust.hardware.mismatch import draw, project
 from snnrobust.hardware.model import Deployable
 from snnrobust.hardware.profile import Profile
-from snnrobust.storage import Array, Group, write_run
+from snnrobust.storage import Array, Group, Scalar, write_run
 from snnrobust.tasks import Split, Task
 from snnrobust.training.data import class_weights, to_batch
 
@@ -59,7 +62,8 @@ class WorstCase:
         nominal: Score at z = 0, with the same outliers and faults as all others.
         metric: What the score is: "accuracy" or "balanced accuracy".
         profile: Name of the profile; "" for relative levels.
-        harmful: The device with the lowest score of all attacked ones at the largest radius.
+        harmful: The device with the lowest score of all attacked ones at the largest radius; None of a result that was
+            read, whose group holds the device's parameters.
         attacked_on: Which data was attacked, as a phrase.
         scored_on: Which data the scores are of.
         notes: What has to be said of the chip.
@@ -73,7 +77,7 @@ class WorstCase:
     nominal: float
     metric: str
     profile: str
-    harmful: ChosenChips
+    harmful: ChosenChips | None
     attacked_on: str
     scored_on: str
     notes: tuple[str, ...] = ()
@@ -87,7 +91,7 @@ class WorstCase:
         )
 
     def to_group(self) -> Group:
-        """The curves as a group of a run file."""
+        """The curves as a group of a run file, with the most harmful device as the group `harmful`."""
         items = {"radius": Array(np.array(self.radii), ("radius",)), "chip": _chips(self.gaussian)}
         items |= {f"attacked_{name}": Array(values, ("radius",)) for name, values in self.attacked.items()}
         items |= {f"loss_{name}": Array(values, ("radius",)) for name, values in self.losses.items()}
@@ -95,10 +99,34 @@ class WorstCase:
             "gaussian": Array(self.gaussian, ("radius", "chip")),
             "vertices": Array(self.vertices, ("radius", "chip")),
         }
-        return Group(
-            items,
-            {"statement": self.statement, "metric": self.metric, "profile": self.profile, "nominal": self.nominal},
-        )
+        attrs: dict[str, Scalar] = {"statement": self.statement, "metric": self.metric, "profile": self.profile}
+        attrs |= {"nominal": self.nominal, "attacked_on": self.attacked_on, "scored_on": self.scored_on}
+        attrs |= {"losses": json.dumps(list(self.attacked)), "notes": json.dumps(self.notes)}
+        curves = Group(items, attrs)
+        return curves if self.harmful is None else curves.put("harmful", _tree(self.harmful, self.statement))
+
+    @classmethod
+    def from_group(cls, group: Group) -> WorstCase:
+        """The curves of such a group.
+
+        Raises:
+            RunFileError: If the group holds something else.
+        """
+        with readable("worst_case"):
+            attrs, losses = group.attrs, json.loads(str(group.attrs["losses"]))
+            of = {name: np.array(array.values, dtype=np.float64) for name, array in group.arrays()}
+            return cls(
+                tuple(of["radius"].tolist()),
+                {loss: of[f"attacked_{loss}"] for loss in losses},
+                {loss: of[f"loss_{loss}"] for loss in losses},
+                of["gaussian"],
+                of["vertices"],
+                float(attrs["nominal"]),
+                *(str(attrs[name]) for name in ("metric", "profile")),
+                None,
+                *(str(attrs[name]) for name in ("attacked_on", "scored_on")),
+                tuple(json.loads(str(attrs["notes"]))),
+            )
 
 
 def worst_case(
@@ -117,6 +145,7 @@ def worst_case(
     score_on: str = "test",
     only: str | None = None,
     seed: int = 1,
+    piece: Piece = anew,
 ) -> WorstCase:
     """Attack a trained network in boxes of growing size, and score the devices found beside random ones.
 
@@ -137,6 +166,7 @@ def worst_case(
         score_on: Part of the data that devices are scored on.
         only: "mismatch" leaves quantisation, limits and faults out.
         seed: Seed of starts and random devices.
+        piece: Keeps what each attack found (`analyses.Kept`).
 
     Raises:
         ConfigError: For an argument outside its domain, or where both parts of the data are the same.
@@ -161,14 +191,20 @@ def worst_case(
     def scores(z: Mapping[str, Tensor]) -> NDArray[np.float64]:
         return score(choose(base, z), scored, task.metric)
 
+    def attack(search: Search, radius: float, also: dict[str, Tensor] | None) -> dict[str, NDArray[np.generic]]:
+        found = find(net, base.placement, batch, radius, search, class_weights=weights, also=also)
+        best = scores({key: value[:1] for key, value in found.z.items()})[0]
+        z = {f"z/{key}": value[:restarts].numpy() for key, value in found.z.items()}
+        return {"score": np.array(best), "loss": np.array(float(found.loss[0])), **z}
+
     attacked, found_losses, ends = {}, {}, []
     for search in searches:
         row, worst, last = [], [], None
         for radius in sizes:
-            found = find(net, base.placement, batch, radius, search, class_weights=weights, also=last)
-            last = {key: value[:restarts] for key, value in found.z.items()}
-            row.append(scores({key: value[:1] for key, value in found.z.items()})[0])
-            worst.append(float(found.loss[0]))
+            of = piece(f"{search.loss} {radius!r}", functools.partial(attack, search, radius, last))
+            last = {key[2:]: torch.from_numpy(value) for key, value in of.items() if key.startswith("z/")}
+            row.append(float(of["score"]))
+            worst.append(float(of["loss"]))
         attacked[search.loss], found_losses[search.loss] = np.array(row), np.array(worst)
         ends.append((row[-1], {key: value[:1] for key, value in (last or {}).items()}))
     still = {c.key: torch.zeros(1, *c.shape) for c in base.placement.coordinates.values() if c.kind == "continuous"}
@@ -196,19 +232,28 @@ def worst_case(
     )
 
 
-def write_harmful(path: str | os.PathLike[str], result: WorstCase) -> None:
+def write_harmful(path: str | os.PathLike[str], result: WorstCase | Group) -> None:
     """Write the curves, and the most harmful device as a chip's file (`hardware.export`) with its coordinates z.
+
+    Args:
+        path: The file.
+        result: The worst case, or the group that holds it in a run file.
 
     Raises:
         RunFileError: If the file cannot be written.
     """
-    tree = chip_tree(result.harmful, 0)
-    z = {key: Array(value[0].numpy()) for key, value in result.harmful.z.items()}
-    tree = replace(tree, attrs={**tree.attrs, "statement": result.statement})
-    # A coordinate's key has a slash: a group for each parameter.
-    for key, array in z.items():
-        tree = tree.put(f"z/{key}", array)
-    write_run(path, tree.put("worst_case", result.to_group()))
+    group = result if isinstance(result, Group) else result.to_group()
+    curves = Group({name: item for name, item in group.items.items() if name != "harmful"}, group.attrs)
+    write_run(path, group.group("harmful").put("worst_case", curves))
+
+
+def _tree(harmful: ChosenChips, statement: str) -> Group:
+    """The device as a chip's file has it, with its coordinates."""
+    tree = chip_tree(harmful, 0)
+    tree = replace(tree, attrs={**tree.attrs, "statement": statement})
+    for key, value in harmful.z.items():  # a key has a slash: a group for each parameter
+        tree = tree.put(f"z/{key}", Array(value[0].numpy()))
+    return tree
 
 
 def part_of(task: Task, name: str) -> Split:

@@ -35,6 +35,27 @@ def locked(run: Path | None) -> Iterator[None]:
         os.close(handle)
 
 
+@contextmanager
+def unwritten(run: Path) -> Iterator[None]:
+    """Hold the journal of a run file, so that no benchmark writes the file; its records stay.
+
+    Raises:
+        RunFileError: a benchmark is running, or the folder is not writable.
+    """
+    path = Path(f"{run}.journal")
+    new = not path.exists()
+    try:
+        handle = open_locked(path)
+    except OSError as error:
+        raise RunFileError(f"{one_line(run)}: cannot be written ({error.strerror or error})") from None
+    try:
+        yield
+    finally:
+        if new:
+            path.unlink(missing_ok=True)
+        os.close(handle)
+
+
 def open_locked(path: Path) -> int:
     """A handle of the file, made where it does not exist, that this process alone may write.
 

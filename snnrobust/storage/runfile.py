@@ -11,8 +11,11 @@ import importlib.metadata
 import itertools
 import os
 import secrets
+import shlex
+import sys
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import h5py
@@ -50,6 +53,11 @@ def read_run(path: str | os.PathLike[str], *, limits: reader.Limits | None = Non
         return _to_tree(reader.load(path, limits or reader.Limits()))
     except (reader.RefusedError, ConfigError) as error:
         raise RunFileError(f"{one_line(path)}: {error}") from None
+
+
+def command_line() -> str:
+    """How this process was started, without the folder of the program."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
 def _header(tree: Group) -> dict[str, Scalar]:

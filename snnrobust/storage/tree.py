@@ -6,6 +6,7 @@ dimension name has one size, and an array whose name equals its single dimension
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
@@ -142,6 +143,15 @@ class Group:
                 raise ConfigError(f"{name}: is an array; needed on the way to {rest!r}: a group")
             node = child.put(rest, node)
         return replace(self, items={**self.items, name: node})
+
+
+def parsed(text: object) -> dict[str, Any]:
+    """The object that an attribute holds as JSON; empty where the text, which may be from elsewhere, is none."""
+    try:
+        value = json.loads(str(text))
+    except (ValueError, RecursionError):  # not JSON, or nested too deep for the parser
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def check_values(what: str, values: NDArray[Any]) -> None:

@@ -32,12 +32,40 @@ def test_sensitivity_ranks_and_keeps_the_scores(trained, tmp_path):
     for words in ("calibrate first", "tau_mem", "interaction", "most sensitive neurons", "uncertain numbers", "4 sim"):
         assert words in text
     tree = read_run(output)
-    label = next(name for name, _ in tree.groups())
-    assert tree.array(f"{label}/sensitivity/accuracy").values.shape == (14, 4)
-    assert "tornado" in tree.group(label)
-    again = run("sensitivity", trained, *options, "-o", output)
-    assert again.exit_code == 2
-    assert "give --overwrite" in again.stderr
+    assert tree.array("analyses/sensitivity/standard on dynapse1/accuracy").values.shape == (14, 4)
+    assert "analyses/tornado/standard on dynapse1" in tree
+    assert "models/standard" in tree
+
+
+def test_the_same_analysis_is_read_and_another_one_refused(trained, tmp_path):
+    output = tmp_path / "s.h5"
+    words = ("sensitivity", trained, "--level", 0.3, "--accuracy", 0.2, "--chips", 4, "-o", output)
+    first, before = words_of(run(*words)), read_run(output)
+    assert words_of(run(*words)) == first
+    assert read_run(output).attrs == before.attrs
+    other = run(*words, "--seed", 2)
+    assert other.exit_code == 2
+    assert "holds another sensitivity of standard on relative_0.3 (seed: 1 there, 2 here)" in other.stderr
+    assert words_of(run(*words, "--seed", 2, "--overwrite")) != first
+
+
+def test_results_go_beside_a_benchmark_and_a_benchmark_beside_results(trained, tmp_path):
+    design = ("--level", 0.1, "--yield", 0.7, "--accuracy", 0.15, "--chips", 10)
+    for output, first in ((tmp_path / "a.h5", "benchmark"), (tmp_path / "b.h5", "bits")):
+        commands = {
+            "benchmark": ("benchmark", trained, "--levels", "0,0.2", "--chips", 3, "-o", output),
+            "bits": ("bits", trained, *design, "--weight-bits", 4, "--scales", 1, "-o", output),
+        }
+        order = [first, *(name for name in commands if name != first), "benchmark"]
+        for name in order:
+            words_of(run(*commands[name]))
+        tree = read_run(output)
+        assert tree.array("tolerance/accuracy").values.shape == (1, 2, 3)
+        assert "analyses/bits/standard on relative_0.1" in tree
+        assert tree.attrs["kind"] == "benchmark"
+        assert len(list(tmp_path.glob("*.h5*"))) == 1 + (output.name == "b.h5")
+    words_of(run("bits", output, *design, "--weight-bits", 5, "--scales", 1, "-o", output, "--overwrite"))
+    assert "tolerance" in read_run(output)
 
 
 def test_a_specification_can_be_deployed(trained, tmp_path):

@@ -26,7 +26,22 @@ def test_worst_prints_curves_and_keeps_the_chip(trained, tmp_path):
     assert result.exit_code == 0, result.output
     for words in ("task attack", "kl attack", "vertices min", "a worst case, not a yield statement", "40 samples"):
         assert words in " ".join(result.stdout.split())
-    assert read_run(output).array("worst_case/radius").values.tolist() == [0.1, 0.3]
+    place = "analyses/worst_case/standard on relative levels"
+    assert read_run(output).array(f"{place}/radius").values.tolist() == [0.1, 0.3]
+    again = run("worst", trained, *options, "-o", output, "--chip", tmp_path / "chip.h5")
+    assert again.stdout.startswith(result.stdout)
+    chip = read_run(tmp_path / "chip.h5")
+    assert chip.array("worst_case/radius").values.tolist() == [0.1, 0.3]
+    assert set(chip.group("parameters").items) == set(read_run(output).group(f"{place}/harmful/parameters").items)
+
+
+def test_certificates_are_kept(trained, tmp_path):
+    words = ("certify", trained, "--boxes", "0,0.001", "--samples", 30, "-o", tmp_path / "c.h5")
+    first = run(*words)
+    assert first.exit_code == 0, first.output
+    assert run(*words).stdout == first.stdout
+    found = read_run(tmp_path / "c.h5").group("analyses/certificate/standard on relative levels")
+    assert found.array("certified").values.shape == (2, 30)
 
 
 def test_certify_prints_boxes_and_the_largest(trained):

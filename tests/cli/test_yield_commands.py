@@ -37,7 +37,7 @@ def test_tolerance_prints_and_keeps_levels(trained, tmp_path):
         "tested at 0, 0.5, 1",
     ):
         assert part in text
-    assert read_run(output).array("breaking/standard/breaking_level").values.shape == (12,)
+    assert read_run(output).array("analyses/tolerance/standard on relative levels/breaking_level").values.shape == (12,)
     assert said(run(*words)) == text
     few = said(run("tolerance", trained, "--accuracy", 0.4, "--chips", 5, "--grid", "0,1", "--profile", "dynapse1"))
     assert "not resolved (5)" in few
@@ -73,9 +73,10 @@ def test_deploy_with_samples_and_a_drop(trained):
     assert "bootstrap interval over chips and 370 samples; approximate" in text
 
 
-def test_rare_failures_beside_plain_monte_carlo(trained):
+def test_rare_failures_beside_plain_monte_carlo(trained, tmp_path):
     options = ("--profile", "dynapse1", "--accuracy", 0.2, "--chips", 20, "--plain", 10)
-    text = said(run("rare", trained, *options))
+    text = said(run("rare", trained, *options, "-o", tmp_path / "r.h5"))
+    assert said(run("rare", trained, *options, "-o", tmp_path / "r.h5")) == text
     for part in ("under the profile's assumed tail", "subset simulation, 10 runs of 20 chips", "plain Monte Carlo"):
         assert part in text
     assert "common factors, 20 weighted chips" in said(run("rare", trained, *options, "--method", "importance"))

@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 
 from snnrobust.errors import ConfigError, RunFileError
-from snnrobust.evaluation import benchmark, breaking_levels, read_breaking_levels
+from snnrobust.evaluation import benchmark, breaking_levels, read_breaking_levels, read_tolerance
 from snnrobust.evaluation.breaking import BreakingLevels, Search
 from snnrobust.hardware import Chip, Model, Profile, load_profile
 from snnrobust.hardware.chosen import scale
@@ -233,8 +233,9 @@ def test_the_file_of_another_kind(tmp_path, linear, task):
     benchmark({"net": linear()}, [0.1], task, instances=2, run=tmp_path / "b.h5", show_progress=False)
     with pytest.raises(RunFileError, match="holds no breaking levels"):
         read_breaking_levels(tmp_path / "b.h5")
-    with pytest.raises(RunFileError, match="not the file of a tolerance"):
-        found_on(2, run=tmp_path / "b.h5")
+    found_on(2, run=tmp_path / "b.h5")
+    assert len(read_breaking_levels(tmp_path / "b.h5")["net"].levels) == 2
+    assert read_tolerance(tmp_path / "b.h5")[0].chips == 2
 
 
 @pytest.mark.parametrize(
