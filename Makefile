@@ -24,6 +24,8 @@ export AIHWKIT_SOURCE ?= $(abspath $(ORACLES)/$(AIHWKIT))
 
 test: $(VENV)/.installed-test
 	-$(MAKE) oracles
+	@command -v chromium || command -v chromium-browser || command -v google-chrome || \
+		echo "no Chromium on the PATH: tests/report/test_browser.py is skipped"
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from snnrobust.report.text import percent, table
+from snnrobust.report.text import percent, spread_text, table
 
 if TYPE_CHECKING:
     from snnrobust.evaluation.bits import Bits
     from snnrobust.evaluation.sensitivity import Sensitivity
     from snnrobust.evaluation.sensitivity_map import SensitivityMap
-    from snnrobust.evaluation.specification import Limit, Specification
+    from snnrobust.evaluation.specification import Specification
     from snnrobust.evaluation.statistics import Yield
     from snnrobust.evaluation.tornado import Tornado
 
@@ -80,14 +80,14 @@ def specification_table(label: str, found: Specification) -> Table:
     for x in found.limits:
         area = found.area(x)
         more = "> " if x.open else ""
-        beside = "none" if x.beside is None else _spread(x, x.beside)
+        beside = "none" if x.beside is None else spread_text(x, x.beside)
         rows.append(
             (
                 x.knob.role,
-                _spread(x, 1.0),
-                more + _spread(x, x.alone),
+                spread_text(x, 1.0),
+                more + spread_text(x, x.alone),
                 beside,
-                _spread(x, x.joint),
+                spread_text(x, x.joint),
                 f"{x.joint:.2f}",
                 f"{x.knob.devices}",
                 "" if area is None else f"{area:.2f}",
@@ -136,12 +136,6 @@ def bits_table(label: str, found: Bits) -> Table:
 
 def _interval(found: Yield) -> str:
     return f"{percent(found.share)} ({percent(found.low)}-{percent(found.high)})"
-
-
-def _spread(limit: Limit, factor: float) -> str:
-    """A spread in percent, or in its unit."""
-    value = limit.knob.spread * factor
-    return f"{value:.3g} {limit.knob.unit}" if limit.knob.unit else f"{100 * value:.3g} %"
 
 
 def _shown(value: object) -> str:

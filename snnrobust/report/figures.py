@@ -34,9 +34,12 @@ DASHES = ("-", "--", ":", "-.")
 INK = "#24292F"
 """Text, axes and everything else that is not a network; a page may replace it by its own text colour."""
 WIDTH = 4.6  # inches
+FONT_SIZE = 9.5
 DOTS_AS_VECTORS = 1000
 """Strips of more chips are drawn as pixels: a page with 10,000 vector dots a strip is slow to open."""
 LONGEST_NAME = 28
+DASHED: dict[str, Any] = {"color": INK, "linewidth": 1, "linestyle": (0, (4, 3))}
+"""A line that is asked for: a specification, a yield."""
 
 _SETTINGS: dict[str, Any] = {
     "axes.axisbelow": True,
@@ -48,18 +51,18 @@ _SETTINGS: dict[str, Any] = {
     "axes.spines.top": False,
     "axes.titlecolor": INK,
     "axes.titlelocation": "left",
-    "axes.titlesize": 9.5,
+    "axes.titlesize": FONT_SIZE,
     "axes.titleweight": "bold",
     "figure.constrained_layout.use": True,
     "figure.facecolor": "none",
     "axes.facecolor": "none",
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 9.5,
+    "font.size": FONT_SIZE,
     "grid.alpha": 0.15,
     "grid.color": INK,
     "grid.linewidth": 0.6,
-    "legend.fontsize": 9.5,
+    "legend.fontsize": FONT_SIZE,
     "legend.frameon": False,
     "legend.labelcolor": INK,
     "savefig.facecolor": "none",
@@ -92,9 +95,9 @@ def accuracy_against_level(result: Tolerance, *, specification: float | None = N
     axes = figure.subplots(len(families), sharex=True, squeeze=False)[:, 0]
     for ax, (family, conditions) in zip(axes, families.items(), strict=True):
         for m in range(len(result.models)):
-            _draw_sweep(ax, result, m, conditions)
+            draw_sweep(ax, result, m, conditions, [100 * result.levels[c] for c in conditions])
         if specification is not None:
-            ax.axhline(100 * specification, color=INK, linewidth=1, linestyle=(0, (4, 3)), label="specification")
+            ax.axhline(100 * specification, **DASHED, label="specification")
         if len(families) > 1:
             ax.set_title(short(family))
         ax.set_ylabel(f"{result.metric} (%)")
@@ -102,7 +105,7 @@ def accuracy_against_level(result: Tolerance, *, specification: float | None = N
         ax.set_ylim(max(low, -2), min(high, 101))
         ax.margins(x=0.02)
     axes[-1].set_xlabel("relative mismatch level, standard deviation (%)")
-    _legend(figure, result.models)
+    legend(figure, result.models)
     return figure
 
 
@@ -132,7 +135,7 @@ def chips_strip(result: Tolerance, *, specification: float) -> Figure | None:
     for ax, (name, group) in zip(axes, groups.items(), strict=True):
         ax.set_title(short(name, 30), pad=4)
         _draw_strips(ax, result, group)
-        ax.axvline(100 * specification, color=INK, linewidth=1, linestyle=(0, (4, 3)))
+        ax.axvline(100 * specification, **DASHED)
     _limit_strips(axes[-1], result, groups)
     axes[0].annotate(
         "yield", (1, 1), xycoords="axes fraction", xytext=(46, 4),
@@ -169,7 +172,7 @@ def training_curves(
         for model in having:
             values = scale * np.asarray(model.history[column], dtype=np.float64)
             network = order.index(model.label)
-            ax.plot(np.arange(1, len(values) + 1), values, **_line_of(network))
+            ax.plot(np.arange(1, len(values) + 1), values, **line_of(network))
             if 0 <= model.selected_epoch < len(values):
                 ax.plot(
                     model.selected_epoch + 1, values[model.selected_epoch], "o", color=colour_of(network), markersize=5
@@ -182,7 +185,7 @@ def training_curves(
         axes[0].yaxis.set_minor_formatter(NullFormatter())
     axes[-1].set_xlabel("epoch")
     axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
-    _legend(figure, order, [order.index(m.label) for m in models if m.history], lines_only=True)
+    legend(figure, order, [order.index(m.label) for m in models if m.history], lines_only=True)
     return figure
 
 
@@ -235,28 +238,29 @@ def swarm(values: NDArray[np.float64], *, width: float, most: float) -> NDArray[
     return step * offsets
 
 
-def _line_of(network: int) -> dict[str, Any]:
+def line_of(network: int) -> dict[str, Any]:
     """How the lines of a network look, by its position."""
     dashes = DASHES[network // len(COLOURS) % len(DASHES)]
     return {"color": colour_of(network), "linestyle": dashes, "linewidth": 1.8, "markersize": 4.5}
 
 
-def _marker_of(network: int) -> str:
+def marker_of(network: int) -> str:
+    """Marker of a network by its position."""
     return MARKERS[network % len(MARKERS)]
 
 
-def _draw_sweep(ax: Axes, result: Tolerance, network: int, conditions: Sequence[int]) -> None:
-    """Mean, band and worst chip of one network over the levels at which it was run."""
-    chips = [(result.levels[c], result.accuracy[network, c]) for c in conditions]
-    run = [(level, row[~np.isnan(row)]) for level, row in chips if not np.isnan(row).all()]
+def draw_sweep(ax: Axes, result: Tolerance, network: int, conditions: Sequence[int], x: Sequence[float]) -> None:
+    """Mean, band and worst chip of one network at each x, under the conditions where it was run."""
+    chips = [(at, result.accuracy[network, c]) for at, c in zip(x, conditions, strict=True)]
+    run = [(at, row[~np.isnan(row)]) for at, row in chips if not np.isnan(row).all()]
     if not run:
         return
-    levels = 100 * np.array([level for level, _ in run])
+    places = np.array([at for at, _ in run])
     low, high = (100 * np.array([np.quantile(row, q) for _, row in run]) for q in (0.05, 0.95))
     colour = colour_of(network)
-    ax.fill_between(levels, low, high, color=colour, alpha=0.2, linewidth=0)
-    ax.plot(levels, [100 * row.mean() for _, row in run], marker=_marker_of(network), **_line_of(network))
-    ax.plot(levels, [100 * row.min() for _, row in run], color=colour, marker="x", markersize=5, linestyle="none")
+    ax.fill_between(places, low, high, color=colour, alpha=0.2, linewidth=0)
+    ax.plot(places, [100 * row.mean() for _, row in run], marker=marker_of(network), **line_of(network))
+    ax.plot(places, [100 * row.min() for _, row in run], color=colour, marker="x", markersize=5, linestyle="none")
 
 
 def _draw_strips(ax: Axes, result: Tolerance, group: Sequence[Summary]) -> None:
@@ -290,12 +294,13 @@ def _limit_strips(ax: Axes, result: Tolerance, groups: dict[str, list[Summary]])
     ax.set_xlim(low - max(2.0, 0.04 * (100 - low)), 101)
 
 
-def _legend(
+def legend(
     figure: Figure, networks: Sequence[str], shown: Sequence[int] | None = None, *, lines_only: bool = False
 ) -> None:
+    """Name networks above a figure, all of them or those at the positions given."""
     positions = range(len(networks)) if shown is None else shown
     handles = [
-        Line2D([], [], marker="" if lines_only else _marker_of(m), label=short(networks[m]), **_line_of(m))
+        Line2D([], [], marker="" if lines_only else marker_of(m), label=short(networks[m]), **line_of(m))
         for m in positions
     ]
     options: dict[str, Any] = {"loc": "outside upper left", "ncols": 2, "borderaxespad": 0.2}

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from snnrobust.evaluation.specification import Limit
     from snnrobust.evaluation.statistics import Yield
     from snnrobust.evaluation.tolerance import Tolerance
 
@@ -25,6 +26,12 @@ def console() -> Console:
 def percent(value: float) -> str:
     """A fraction in percent with one decimal."""
     return f"{100 * value:.1f}"
+
+
+def spread_text(limit: Limit, factor: float) -> str:
+    """A spread times a factor, in percent or in its unit."""
+    value = limit.knob.spread * factor
+    return f"{value:.3g} {limit.knob.unit}" if limit.knob.unit else f"{100 * value:.3g} %"
 
 
 def table(title: str, columns: Mapping[str, str], rows: Iterable[Sequence[str]]) -> Table:

@@ -1,0 +1,149 @@
+"""Figures of one analysis each: what to calibrate first, what a verdict rests on, what to specify, worst cases."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from matplotlib import style
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from snnrobust.report.figures import COLOURS, DASHED, INK, STYLE, WIDTH, short
+from snnrobust.report.text import percent, spread_text
+
+if TYPE_CHECKING:
+    from snnrobust.evaluation.sensitivity import Sensitivity
+    from snnrobust.evaluation.specification import Specification
+    from snnrobust.evaluation.tornado import Tornado
+    from snnrobust.evaluation.worst_case import WorstCase
+
+MOST_BARS = 12
+_BLUE, _RED, _GREEN, _PINK = COLOURS[:4]
+
+
+@style.context(STYLE)
+def ranking(found: Sensitivity) -> Figure:
+    """The yield that perfecting each part would bring, and its share of the variance, both with intervals.
+
+    Args:
+        found: Scores of the same chips by what varies on them.
+    """
+    parts = found.ranking()
+    figure = Figure(figsize=(WIDTH, 1.3 + 0.34 * len(parts)))
+    left, right = figure.subplots(1, 2, sharey=True)
+    for row, part in enumerate(parts):
+        gain, (share, low, high) = part.gain, part.share
+        left.plot([100 * gain.low, 100 * gain.high], [row, row], color=_BLUE, linewidth=1.6)
+        left.plot(100 * gain.value, row, "o", color=_BLUE, markersize=6)
+        right.plot([100 * low, 100 * high], [row, row], color=_RED, linewidth=1.6)
+        right.plot(100 * share, row, "s", color=_RED, markersize=5)
+    for ax in (left, right):
+        ax.axvline(0, color=INK, linewidth=0.8)
+        ax.grid(visible=False, axis="y")
+        ax.tick_params(axis="y", length=0)
+    left.set_yticks(range(len(parts)), [short(part.name, 20) for part in parts])
+    left.set_ylim(len(parts) - 0.4, -0.6)
+    left.set_xlabel("yield gained if perfect\n(percentage points)")
+    right.set_xlabel("share of the variance\nof the margin (%)")
+    return figure
+
+
+@style.context(STYLE)
+def tornado_bars(found: Tornado) -> Figure:
+    """The yield with each uncertain number of the profile at both of its ends, the widest first.
+
+    Args:
+        found: Yields over the uncertain numbers.
+    """
+    bars = found.bars[:MOST_BARS]
+    figure = Figure(figsize=(WIDTH, 1.3 + 0.44 * max(1, len(bars))))
+    ax = figure.subplots()
+    for row, bar in enumerate(bars):
+        for end, y, colour in (("low", bar.low, _BLUE), ("high", bar.high, _RED)):
+            ax.barh(row + (0.18 if end == "high" else -0.18), 100 * (y.share - found.base.share), 0.34,
+                    left=100 * found.base.share, color=colour, linewidth=0)  # fmt: skip
+            ax.plot(100 * y.share, row + (0.18 if end == "high" else -0.18), "|", color=colour, markersize=9)
+        name = short(bar.path.removeprefix("parameters.").replace(".components.", "."), 30)
+        ax.annotate(
+            name + (" — flips the verdict" if bar.flips else ""), (0, row - 0.4), xycoords=("axes fraction", "data"),
+            xytext=(2, 0), textcoords="offset points", va="bottom", ha="left", fontsize=8,
+            fontweight="bold" if bar.flips or bar.moves else "normal",
+        )  # fmt: skip
+    ax.axvline(100 * found.base.share, color=INK, linewidth=1)
+    ax.axvline(100 * found.requirement.share, **DASHED)
+    ax.set_yticks([])
+    ax.set_ylim(len(bars) - 0.4, -0.75)
+    ax.margins(x=0.08)
+    ax.set_xlabel(f"yield, chips ≥ {percent(found.requirement.accuracy)} % (%)")
+    handles = [Line2D([], [], color=c, linewidth=6, label=f"number at its {e} end") for c, e in
+               ((_BLUE, "low"), (_RED, "high"))]  # fmt: skip
+    figure.legend(handles=handles, loc="outside upper left", ncols=2, borderaxespad=0.2)
+    return figure
+
+
+@style.context(STYLE)
+def worst_case_curves(found: WorstCase) -> Figure:
+    """Score of attacked devices over the size of the box, beside Gaussian and random-vertex mismatch of the same size.
+
+    Args:
+        found: Scores of attacked and random devices.
+    """
+    figure = Figure(figsize=(WIDTH, 3.4))
+    ax = figure.subplots()
+    of_relative, scale = not found.profile, 100.0 if not found.profile else 1.0
+    x = [scale * radius for radius in found.radii]
+    for values, colour, marker, name in (
+        (found.gaussian, _BLUE, "o", "Gaussian"), (found.vertices, _GREEN, "^", "random vertex"),
+    ):  # fmt: skip
+        ax.fill_between(x, 100 * values.min(1), 100 * values.max(1), color=colour, alpha=0.18, linewidth=0)
+        ax.plot(x, 100 * values.mean(1), marker=marker, color=colour, markersize=4.5, linewidth=1.8, label=name)
+    for (loss, values), dashes in zip(found.attacked.items(), ("-", "--", ":"), strict=False):
+        ax.plot(x, 100 * values, marker="x", color=_RED, linestyle=dashes, linewidth=1.8, markersize=5.5,
+                label=f"attack ({loss})")  # fmt: skip
+    ax.axhline(100 * found.nominal, label="no variation", **DASHED)
+    low, high = ax.get_ylim()
+    ax.set_ylim(max(low, -2), min(high + 1, 101))
+    ax.set_ylabel(f"{found.metric} (%)")
+    unit = "weights and biases (%)" if of_relative else f"σ of {short(found.profile, 30)}"
+    ax.set_xlabel(f"half-width of the box, standard deviation: {unit}")
+    figure.legend(loc="outside upper left", ncols=2, borderaxespad=0.2)
+    return figure
+
+
+@style.context(STYLE)
+def specification_limits(found: Specification) -> Figure:
+    """How large each spread may be, alone and together with the others, in multiples of the profile's.
+
+    Args:
+        found: The largest spreads that meet a requirement.
+    """
+    limits = found.limits
+    figure = Figure(figsize=(WIDTH, 1.5 + 0.42 * len(limits)))
+    ax = figure.subplots()
+    for row, x in enumerate(limits):
+        ax.plot([x.joint, x.alone], [row, row], color=INK, alpha=0.35, linewidth=1.2)
+        ax.plot(x.alone, row, ">" if x.open else "^", color=_GREEN, markersize=6.5)
+        ax.plot(x.joint, row, "o", color=_BLUE, markersize=6.5)
+        ax.annotate(
+            spread_text(x, x.joint), (1, row), xycoords=("axes fraction", "data"), xytext=(56, 0),
+            textcoords="offset points", ha="right", va="center", annotation_clip=False,
+        )  # fmt: skip
+    ax.axvline(1, **DASHED)
+    ax.set_xscale("log")
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.xaxis.set_minor_formatter("")
+    ax.set_yticks(range(len(limits)), [short(x.knob.role, 20) for x in limits])
+    ax.set_ylim(len(limits) - 0.4, -0.6)
+    ax.tick_params(axis="y", length=0)
+    ax.grid(visible=False, axis="y")
+    ax.annotate(
+        "specified", (1, 1), xycoords="axes fraction", xytext=(56, 4), textcoords="offset points", ha="right",
+        va="bottom", annotation_clip=False,
+    )  # fmt: skip
+    ax.set_xlabel("spread, multiples of the profile's")
+    handles = [
+        Line2D([], [], marker="o", linestyle="none", color=_BLUE, markersize=6.5, label="together"),
+        Line2D([], [], marker="^", linestyle="none", color=_GREEN, markersize=6.5, label="alone (▸ at least)"),
+    ]
+    figure.legend(handles=handles, loc="outside upper left", ncols=2, borderaxespad=0.2)
+    return figure

@@ -1,0 +1,166 @@
+"""Every table by its name, from the contents of a run file: as text in pages, as LaTeX, and tidy rows as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from rich.table import Table
+
+from snnrobust.errors import RunFileError, unknown
+from snnrobust.evaluation import BreakingLevels, Certificate, Tolerance
+from snnrobust.evaluation.analyses import network_of
+from snnrobust.evaluation.certificate import Certified
+from snnrobust.evaluation.rare_chips import Checked
+from snnrobust.report import design, robustness, yields
+from snnrobust.report.contents import Contents
+from snnrobust.report.text import tolerance_table
+
+_ESCAPES = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+}  # fmt: skip
+_DASHES = {"–": "--", "—": "---", "…": r"\ldots{}", "σ": r"$\sigma$", "≥": r"$\geq$", "→": r"$\to$"}
+
+
+class Plain(NamedTuple):
+    """A table without a look.
+
+    Attributes:
+        title: What it holds.
+        headings: One a column.
+        right: Which columns hold numbers.
+        rows: Cells as text.
+    """
+
+    title: str
+    headings: list[str]
+    right: list[bool]
+    rows: list[list[str]]
+
+
+def _breaking(entry: str, found: BreakingLevels) -> Table:
+    return yields.breaking_table({network_of(entry): found}, 0.99)
+
+
+def _rare(entry: str, found: Checked) -> Table:
+    return yields.rare_table(network_of(entry), found, found.specification)
+
+
+def _certificate(entry: str, found: Certified) -> Table:
+    boxes: tuple[Certificate, ...] = found.boxes
+    return robustness.certificate_table(network_of(entry), boxes)
+
+
+def _labelled(make: Callable[[str, Any], Table]) -> Callable[[str, Any], Table]:
+    return lambda entry, found: make(network_of(entry), found)
+
+
+TABLES: dict[str, Callable[[str, Any], Table]] = {
+    "sensitivity": _labelled(design.sensitivity_table),
+    "tornado": _labelled(design.tornado_table),
+    "specification": _labelled(design.specification_table),
+    "bits": _labelled(design.bits_table),
+    "tolerance": _breaking,
+    "rare": _rare,
+    "worst_case": _labelled(robustness.worst_case_table),
+    "certificate": _certificate,
+}
+"""Tables of analyses; `yield` is that of all chips."""
+
+
+def table_of(name: str, contents: Contents, *, specification: float = 0.9, of: str | None = None) -> Plain:
+    """One table of a run file.
+
+    Args:
+        name: "yield", or a kind of analysis.
+        contents: The run file.
+        specification: The accuracy that a good chip reaches, a fraction.
+        of: Which analysis, "network on chip", where the file has several.
+
+    Raises:
+        RunFileError: If there is no such table, or the file has no results for it.
+    """
+    if name == "yield":
+        return plain(tolerance_table(contents.tolerance(), specification))
+    if name not in TABLES:
+        raise RunFileError(unknown("table", name, ["yield", *TABLES]))
+    return plain(TABLES[name](*contents.analysis(name, of)))
+
+
+def plain(table: Table) -> Plain:
+    """The texts of a table for the terminal, with line breaks of headings as blanks."""
+    headings = [" ".join(str(column.header).split()) for column in table.columns]
+    right = [column.justify == "right" for column in table.columns]
+    rows = zip(*([str(cell) for cell in column.cells] for column in table.columns), strict=True)
+    return Plain(str(table.title or ""), headings, right, [list(row) for row in rows])
+
+
+def latex(table: Plain, *, label: str = "") -> str:
+    """A table for the package booktabs.
+
+    Args:
+        table: The table.
+        label: What the text refers to it by; none if it is empty.
+    """
+    columns = "".join("r" if right else "l" for right in table.right)
+    head = " & ".join(map(tex, table.headings))
+    previous, body = None, []
+    for row in table.rows:
+        first = "" if row[0] and row[0] == previous else tex(row[0])
+        previous = row[0]
+        body.append(f"    {' & '.join([first, *map(tex, row[1:])])} \\\\")
+    lines = [
+        "% needs \\usepackage{booktabs}",
+        "\\begin{table}",
+        "  \\centering",
+        f"  \\caption{{{tex(table.title)}}}",
+        *([f"  \\label{{{label}}}"] if label else []),
+        f"  \\begin{{tabular}}{{{columns}}}",
+        "    \\toprule",
+        f"    {head} \\\\",
+        "    \\midrule",
+        *body,
+        "    \\bottomrule",
+        "  \\end{tabular}",
+        "\\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def tex(text: str) -> str:
+    """A text as LaTeX shows it; what is not printable becomes a question mark."""
+    shown = "".join(character if character.isprintable() else "?" for character in text)
+    return "".join(_ESCAPES.get(character) or _DASHES.get(character, character) for character in shown)
+
+
+def tidy_csv(result: Tolerance, hashes: dict[str, str]) -> str:
+    """Accuracies as CSV, a row a chip of a network under a condition; chips that were not run are left out.
+
+    Columns: network, condition, profile_hash, level (empty of a profile), instance, accuracy, balanced_accuracy (both
+    fractions), nonfinite (samples).
+
+    Args:
+        result: The results.
+        hashes: Hash of the profile of each condition.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["network", "condition", "profile_hash", "level", "instance", *result.measures])
+    writer.writerows(_rows(result, hashes))
+    return out.getvalue()
+
+
+def _rows(result: Tolerance, hashes: dict[str, str]) -> Iterator[list[object]]:
+    for m, network in enumerate(result.models):
+        for c, condition in enumerate(result.conditions):
+            level = "" if math.isnan(result.levels[c]) else repr(result.levels[c])
+            columns = [values[m, c].tolist() for values in result.measures.values()]
+            for instance, row in enumerate(zip(*columns, strict=True)):
+                if not math.isnan(row[0]):
+                    own = [f"{value:g}" if name == "nonfinite" else repr(value)
+                           for name, value in zip(result.measures, row, strict=True)]  # fmt: skip
+                    yield [network, condition, hashes.get(condition, ""), level, instance, *own]

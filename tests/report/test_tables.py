@@ -1,0 +1,126 @@
+"""LaTeX, CSV and citations of run files."""
+
+import csv
+import io
+import math
+import re
+
+import pytest
+from analysis_examples import ANALYSES, with_analyses
+from report_examples import run_group, tolerance, trained
+
+from snnrobust.errors import RunFileError
+from snnrobust.hardware import load_profile
+from snnrobust.report.cite import cite, methods, references
+from snnrobust.report.contents import Contents
+from snnrobust.report.tables import Plain, latex, table_of, tex, tidy_csv
+
+
+def contents(**described):
+    result = tolerance(**described)
+    models = [trained(label) for label in result.models]
+    return Contents(with_analyses(run_group(result, models)), result, "run.h5")
+
+
+class TestLatex:
+    def test_every_table_is_balanced_and_has_all_cells(self):
+        found = contents()
+        for name in ("yield", *ANALYSES):
+            table = table_of(name, found)
+            text = latex(table, label=f"tab:{name}")
+            assert text.count("\\begin") == text.count("\\end") == 2
+            for rule in ("toprule", "midrule", "bottomrule"):
+                assert text.count(rule) == 1
+            rows = [line for line in text.splitlines() if line.endswith("\\\\")]
+            assert len(rows) == 1 + len(table.rows)
+            columns = len(table.headings)
+            assert {len(re.findall(r"(?<!\\)&", row)) for row in rows} == {columns - 1}
+            assert f"{{{''.join('r' if r else 'l' for r in table.right)}}}" in text
+
+    def test_numbers_are_those_of_the_summary(self):
+        found = contents(models=("a",), levels=(), profiles=("pcm_ibm",))
+        (s,) = found.result.summary(0.9)
+        (row,) = table_of("yield", found).rows
+        assert row[:2] == ["pcm_ibm", "a"]
+        assert row[2] == f"{100 * s.mean:.1f}"
+        assert row[-1] == "40"
+
+    def test_signs_of_tex_are_escaped(self):
+        assert tex("a_b & 5 % $x$ #1 {~^\\} – σ") == (
+            r"a\_b \& 5 \% \$x\$ \#1 \{\textasciitilde{}\textasciicircum{}\textbackslash{}\} -- $\sigma$"
+        )
+        assert tex("a\nb") == "a?b"
+
+    def test_a_repeated_first_cell_stands_once(self):
+        text = latex(Plain("t", ["x", "y"], [False, True], [["a", "1"], ["a", "2"], ["b", "3"]]))
+        assert text.count("    a &") == 1
+        assert "     & 2" in text
+
+    def test_unknown_tables_and_missing_results(self):
+        with pytest.raises(RunFileError, match="table: unknown 'yeild'"):
+            table_of("yeild", contents())
+        result = tolerance()
+        with pytest.raises(RunFileError, match=r"holds no bits; `snnrobust bits"):
+            table_of("bits", Contents(run_group(result), result))
+
+
+class TestCsv:
+    def test_a_row_a_chip_to_the_bit(self):
+        result = tolerance()
+        result.measures["accuracy"][0, 0, 3] = math.nan
+        rows = list(csv.DictReader(io.StringIO(tidy_csv(result, {"pcm_ibm": "abc"}))))
+        assert len(rows) == result.accuracy.size - 1
+        for row in rows:
+            place = (
+                result.models.index(row["network"]), result.conditions.index(row["condition"]), int(row["instance"])
+            )  # fmt: skip
+            assert float(row["accuracy"]) == result.measures["accuracy"][place]
+            assert float(row["balanced_accuracy"]) == result.measures["balanced_accuracy"][place]
+            assert row["profile_hash"] == ("abc" if row["condition"] == "pcm_ibm" else "")
+            level = result.levels[place[1]]
+            assert row["level"] == ("" if math.isnan(level) else repr(level))
+
+    def test_names_with_commas_and_quotes(self):
+        text = tidy_csv(tolerance(models=('a,"b"',)), {})
+        assert {row["network"] for row in csv.DictReader(io.StringIO(text))} == {'a,"b"'}
+
+
+class TestCitation:
+    def test_the_paragraph_has_numbers_seeds_and_hashes(self):
+        found = contents()
+        text = methods(found)
+        profile = load_profile("pcm_ibm")
+        for part in (
+            "40 simulated chips (seed 1)", f"pcm_ibm (sha256 {profile.hash[:12]})", "the same chips in each",
+            "at least 90.0 % accuracy", "two-sided 95 % Clopper-Pearson interval",
+            f"sha256 {found.models[0].net.hash()[:12]}", "objective standard", "radius 0.1", "3 epochs",
+        ):  # fmt: skip
+            assert part in text, part
+
+    def test_references_are_those_of_what_was_used(self):
+        found = contents()
+        keys = [reference.key for reference in references(found)]
+        assert keys[0] == "snnrobust"
+        assert "buechel2022network" in keys
+        assert "data_vowels" in keys
+        for name in ("pcm_ibm", "dynapse1_conservative"):
+            assert {source.key for source in load_profile(name).sources} <= set(keys)
+        assert len(keys) == len(set(keys))
+
+    def test_bibtex_is_well_formed(self):
+        text = cite(contents())
+        entries = re.findall(r"^@misc\{([A-Za-z0-9:._-]+),\n((?:  [a-z]+ = \{.*\},\n)+)\}$", text, re.MULTILINE)
+        assert len(entries) == text.count("@misc") >= 5
+        for _, body in entries:
+            assert body.count("{") == body.count("}")
+            assert not re.search(r"(?<!\\)[%&#$_](?=[^\n]*\},\n)", re.sub(r"  (doi|url|eprint) = .*\n", "", body))
+
+    def test_a_user_of_another_objective_is_told_its_paper(self):
+        result = tolerance(models=("sam",))
+        found = Contents(run_group(result, [trained("sam")]), result)
+        (reference,) = [r for r in references(found) if r.key == "objective_sam"]
+        assert (reference.arxiv, reference.year) == ("2010.01412", "2021")
+
+    def test_without_results_there_is_no_paragraph(self):
+        with pytest.raises(RunFileError, match="holds no results of chips"):
+            methods(Contents(run_group(tolerance()), None, "a.h5"))
