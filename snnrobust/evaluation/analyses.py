@@ -207,7 +207,15 @@ def readable(what: str) -> Iterator[None]:
     """Raise RunFileError where a group, which may be from elsewhere, does not hold what it should."""
     try:
         yield
-    except (SnnRobustError, KeyError, ValueError, TypeError, IndexError, RecursionError) as error:
+    except (
+        SnnRobustError,
+        LookupError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
         raise RunFileError(f"{what}: cannot be read ({' '.join(str(error).split())[:200]})") from error
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from matplotlib import style
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, NullLocator
 
 from snnrobust.report.figures import COLOURS, DASHED, INK, STYLE, WIDTH, short
 from snnrobust.report.text import percent, spread_text
@@ -104,8 +105,8 @@ def worst_case_curves(found: WorstCase) -> Figure:
     low, high = ax.get_ylim()
     ax.set_ylim(max(low, -2), min(high + 1, 101))
     ax.set_ylabel(f"{found.metric} (%)")
-    unit = "weights and biases (%)" if of_relative else f"σ of {short(found.profile, 30)}"
-    ax.set_xlabel(f"half-width of the box, standard deviation: {unit}")
+    unit = "% of each weight" if of_relative else f"σ of {short(found.profile, 30)}"
+    ax.set_xlabel(f"half-width of the box, or standard deviation ({unit})")
     figure.legend(loc="outside upper left", ncols=2, borderaxespad=0.2)
     return figure
 
@@ -130,8 +131,10 @@ def specification_limits(found: Specification) -> Figure:
         )  # fmt: skip
     ax.axvline(1, **DASHED)
     ax.set_xscale("log")
+    low, high = ax.get_xlim()
+    ax.xaxis.set_major_locator(FixedLocator([2.0**n for n in range(-6, 4) if low <= 2.0**n <= high]))
     ax.xaxis.set_major_formatter("{x:g}")
-    ax.xaxis.set_minor_formatter("")
+    ax.xaxis.set_minor_locator(NullLocator())
     ax.set_yticks(range(len(limits)), [short(x.knob.role, 20) for x in limits])
     ax.set_ylim(len(limits) - 0.4, -0.6)
     ax.tick_params(axis="y", length=0)

@@ -23,6 +23,8 @@ class Reference(NamedTuple):
         arxiv: The number at arXiv; "" if it has none.
         url: Where it is; "" if nowhere else.
         year: The year; "" if it is not known.
+        fields: What is known apart, by the names of BibTeX, instead of the text.
+        kind: Kind of the entry.
     """
 
     key: str
@@ -31,23 +33,31 @@ class Reference(NamedTuple):
     arxiv: str = ""
     url: str = ""
     year: str = ""
+    fields: tuple[tuple[str, str], ...] = ()
+    kind: str = "misc"
 
     def bibtex(self) -> str:
         """The entry; the text is its note where the parts are not known apart."""
-        fields = {"note": _braced(self.text), "doi": self.doi, "eprint": self.arxiv, "url": self.url, "year": self.year}
+        fields = dict(self.fields) or {"note": _braced(self.text)}
+        fields |= {"doi": self.doi, "eprint": self.arxiv, "url": self.url, "year": self.year}
         fields |= {"archiveprefix": "arXiv" if self.arxiv else ""}
         lines = [f"  {name} = {{{value}}}," for name, value in fields.items() if value]
         key = re.sub(r"[^A-Za-z0-9:._-]", "_", self.key)
-        return "\n".join([f"@misc{{{key},", *lines, "}"])
+        return "\n".join([f"@{self.kind}{{{key},", *lines, "}"])
 
 
 SOFTWARE = Reference("snnrobust", "snnrobust: spiking networks that survive analog hardware")
 ATTACK = Reference(
     "buechel2022network",
-    "J. Büchel, F. Faber, D. R. Muir: Network Insensitivity to Parameter Noise via Parameter Attack During Training. "
-    "International Conference on Learning Representations",
+    "Büchel, Faber and Muir 2022",
     arxiv="2106.05009",
     year="2022",
+    fields=(
+        ("author", 'B{\\"u}chel, Julian and Faber, Fynn and Muir, Dylan R.'),
+        ("title", "Network Insensitivity to Parameter Noise via Parameter Attack During Training"),
+        ("booktitle", "International Conference on Learning Representations"),
+    ),
+    kind="inproceedings",
 )
 _DOI = re.compile(r"doi:\s?(\S+?)[;,.)]*(?=\s|$)")
 _ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")

@@ -155,9 +155,9 @@ def breaking(found: Mapping[str, BreakingLevels], *, share: float = 0.99) -> Fig
     ax = figure.subplots()
     for m, own in enumerate(found.values()):
         levels = np.sort(own.levels)
-        ends = np.append(levels[np.isfinite(levels)], own.grid[-1])
-        left = [100 * float((own.levels >= level - 1e-12).mean()) for level in ends]
-        ax.step(ends, left, where="pre", **line_of(m))
+        ends = np.concatenate([[0.0], levels[np.isfinite(levels)], own.grid[-1:]])
+        good = [own.passed[:, 0].mean(), *((own.levels >= level - 1e-12).mean() for level in ends[1:])]
+        ax.step(ends, 100 * np.array(good), where="pre", **line_of(m))
     one = next(iter(found.values()))
     ax.axhline(100 * share, **DASHED)
     ax.set_ylim(-2, 102)

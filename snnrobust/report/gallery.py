@@ -13,7 +13,7 @@ from matplotlib.text import Text
 
 from snnrobust.errors import ConfigError, RunFileError, unknown
 from snnrobust.evaluation import BreakingLevels
-from snnrobust.evaluation.analyses import chip_of, network_of
+from snnrobust.evaluation.analyses import chip_of, network_of, readable
 from snnrobust.report import analysis_figures, curves, figures
 from snnrobust.report.contents import Contents
 from snnrobust.report.text import percent
@@ -85,8 +85,13 @@ def _training(contents: Contents, specification: float) -> Figure | None:
     return figures.training_curves(contents.models, metric=metric, networks=names)
 
 
-def _breaking(found: BreakingLevels) -> Figure | None:
-    return curves.breaking({found.condition: found})
+def _breaking(network: str, found: BreakingLevels) -> Figure | None:
+    return curves.breaking({network: found})
+
+
+def _alone(draw: Callable[[Any], Figure]) -> Callable[[str, Any], Figure]:
+    """A figure that does not name its network."""
+    return lambda network, found: draw(found)
 
 
 _LEVELS = "`snnrobust benchmark NET.h5 --levels 0,0.1,0.2,0.3 -o RUN.h5` makes them"
@@ -141,7 +146,7 @@ FIGURES: dict[str, _Entry] = {
         "Left: the yield that would be gained if this part of the variation were perfect and all else stayed, with its "
         "95 % interval, paired by chip. Right: its share of the variance of the margin over chips; a share may be "
         "negative where parts interact.",
-        analysis_figures.ranking,
+        _alone(analysis_figures.ranking),
         "sensitivity",
     ),
     "tornado": _Entry(
@@ -149,7 +154,7 @@ FIGURES: dict[str, _Entry] = {
         "The yield with each uncertain number of the profile at its low and high end, on the same chips. Solid: the "
         "yield with the profile's own numbers; dashed: the yield that is asked for. Bold: numbers that move the yield "
         "beyond its interval or flip the verdict.",
-        analysis_figures.tornado_bars,
+        _alone(analysis_figures.tornado_bars),
         "tornado",
     ),
     "specification": _Entry(
@@ -157,7 +162,7 @@ FIGURES: dict[str, _Entry] = {
         "Triangle: the largest spread if all others were zero (pointing right: the search ended there, it may be "
         "larger); dot: the cheapest allocation that meets the requirement together, in numbers at the right; dashed: "
         "the profile.",
-        analysis_figures.specification_limits,
+        _alone(analysis_figures.specification_limits),
         "specification",
     ),
     "tolerance": _Entry(
@@ -172,7 +177,7 @@ FIGURES: dict[str, _Entry] = {
         "{metric} of the device that an attack finds in a box, beside random devices of the same size: Gaussian with "
         "the box's half-width as standard deviation, and random corners of the box (line: mean; band: from the worst "
         "to the best). Not a yield statement: a corner of the box is hardly ever a chip.",
-        analysis_figures.worst_case_curves,
+        _alone(analysis_figures.worst_case_curves),
         "worst_case",
     ),
 }
@@ -197,14 +202,17 @@ def draw(name: str, contents: Contents, *, specification: float = 0.9, of: str |
     entry = FIGURES[name]
     if entry.kind:
         label, found = contents.analysis(entry.kind, of)
-        figure = entry.draw(found)
+        with readable(f"{entry.kind} of {label}"):
+            figure = entry.draw(network_of(label), found)
     else:
         label, figure = "", entry.draw(contents, specification)
     if figure is None:
         raise RunFileError(f"{contents.source or 'RUN.h5'}: figure {name} needs {entry.missing}")
     words = _words(contents, specification)
-    title = entry.title.format(**words)
-    return Drawn(name, label, title[:1].upper() + title[1:], entry.caption.format(**words), figure)
+    title, caption = (
+        text[:1].upper() + text[1:] for text in (entry.title.format(**words), entry.caption.format(**words))
+    )
+    return Drawn(name, label, title, caption, figure)
 
 
 def draw_all(contents: Contents, *, specification: float = 0.9) -> Iterator[Drawn]:

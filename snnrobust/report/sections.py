@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from snnrobust.evaluation import Bits, BreakingLevels, Sensitivity, Specification, Tornado, WorstCase
-from snnrobust.evaluation.analyses import chip_of, network_of
+from snnrobust.evaluation.analyses import chip_of, network_of, readable
 from snnrobust.evaluation.certificate import STATEMENT, Certified
 from snnrobust.evaluation.rare_chips import Checked
 from snnrobust.report import design, yields
@@ -61,10 +61,19 @@ def sections(contents: Contents, specification: float) -> Iterator[tuple[str, li
 
 def _analysis(contents: Contents, kind: str, entry: str, specification: float) -> Analysis:
     _, result = contents.analysis(kind, entry)
-    statement, lines = _SAID[kind](result)
+    with readable(f"{kind} of {entry}"):
+        statement, lines = _SAID[kind](result)
     drawn = draw(kind, contents, specification=specification, of=entry) if kind in FIGURES else None
-    table = table_of(kind, contents, of=entry)
+    table, data = table_of(kind, contents, of=entry), _data(contents)
+    lines = [line.replace(data, " on the same data") if data else line for line in lines]
     return Analysis(kind, network_of(entry), chip_of(entry), statement, list(dict.fromkeys(lines)), table, drawn)
+
+
+def _data(contents: Contents) -> str:
+    """What follows the chips in the population of all results, which the page has said before."""
+    population = "" if contents.result is None else contents.result.population
+    _, on, data = population.partition(" on ")
+    return on + data
 
 
 Said = tuple[str, list[str]]

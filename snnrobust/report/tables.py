@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from rich.table import Table
 
 from snnrobust.errors import RunFileError, unknown
 from snnrobust.evaluation import BreakingLevels, Certificate, Tolerance
-from snnrobust.evaluation.analyses import network_of
+from snnrobust.evaluation.analyses import network_of, readable
 from snnrobust.evaluation.certificate import Certified
 from snnrobust.evaluation.rare_chips import Checked
 from snnrobust.report import design, robustness, yields
@@ -23,7 +24,9 @@ _ESCAPES = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
 }  # fmt: skip
-_DASHES = {"–": "--", "—": "---", "…": r"\ldots{}", "σ": r"$\sigma$", "≥": r"$\geq$", "→": r"$\to$"}
+_SIGNS = ((">=", "≥"), ("<=", "≤"))
+_RANGE = re.compile(r"(?<=[0-9])-(?=[0-9])")
+_DASHES = {"–": "--", "—": "---", "…": r"\ldots{}", "σ": r"$\sigma$", "≥": r"$\geq$", "≤": r"$\leq$", "→": r"$\to$"}
 
 
 class Plain(NamedTuple):
@@ -88,7 +91,9 @@ def table_of(name: str, contents: Contents, *, specification: float = 0.9, of: s
         return plain(tolerance_table(contents.tolerance(), specification))
     if name not in TABLES:
         raise RunFileError(unknown("table", name, ["yield", *TABLES]))
-    return plain(TABLES[name](*contents.analysis(name, of)))
+    entry, found = contents.analysis(name, of)
+    with readable(f"{name} of {entry}"):
+        return plain(TABLES[name](entry, found))
 
 
 def plain(table: Table) -> Plain:
@@ -133,6 +138,9 @@ def latex(table: Plain, *, label: str = "") -> str:
 
 def tex(text: str) -> str:
     """A text as LaTeX shows it; what is not printable becomes a question mark."""
+    for ascii_sign, sign in _SIGNS:
+        text = text.replace(ascii_sign, sign)
+    text = _RANGE.sub("–", text)
     shown = "".join(character if character.isprintable() else "?" for character in text)
     return "".join(_ESCAPES.get(character) or _DASHES.get(character, character) for character in shown)
 

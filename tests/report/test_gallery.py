@@ -165,6 +165,19 @@ class TestGallery:
         with pytest.raises(RunFileError, match=rf"figure {name} needs .*`snnrobust (benchmark|deploy) .*makes them"):
             draw(name, Contents(run_group(result), result))
 
+    def test_numbers_that_cannot_be_are_one_line(self):
+        found = contents()
+        place = "analyses/sensitivity/standard on dynapse1"
+        group = found.stored.group(place)
+        varies = Array(np.zeros_like(group.array("varies").values), ("varied", "part"))
+        forged = Contents(found.stored.put(place, group.put("varies", varies)), found.result)
+        with pytest.raises(RunFileError, match="sensitivity of standard on dynapse1: cannot be read"):
+            draw("sensitivity", forged)
+        place = "analyses/bits/standard on dynapse1"
+        group = found.stored.group(place)
+        nothing = Contents(found.stored.put(place, Group(group.items, {**group.attrs, "chips": 0})), found.result)
+        assert any(line.startswith("bits of standard on dynapse1: ") for line in nothing.problems)
+
     def test_unknown_names_and_several_analyses(self):
         with pytest.raises(ConfigError, match="did you mean 'sensitivity'"):
             draw("sensitivty", contents())
