@@ -84,7 +84,8 @@ class Kept:
     ) -> None:
         check_label(label)
         self.path, self.place = path, f"analyses/{kind}/{label} on {chip}"
-        self.model = net if isinstance(net, TrainedModel) else TrainedModel(label, net, {}) if _kept(net) else None
+        self.model = TrainedModel(label, net, {}) if isinstance(net, Network | Module) else None
+        self.model = net if isinstance(net, TrainedModel) else self.model
         self.label, self.config = label, json.loads(json.dumps(dict(config), sort_keys=True))
         self.stored: Group | None = None
         self._journal: Journal | None = None
@@ -232,7 +233,3 @@ def network_of(entry: str) -> str:
 def chip_of(entry: str) -> str:
     """The chip of an analysis's name."""
     return entry.rsplit(" on ", 1)[-1]
-
-
-def _kept(net: Deployable) -> bool:
-    return isinstance(net, Network | Module)

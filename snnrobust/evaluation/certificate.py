@@ -29,7 +29,7 @@ from snnrobust.hardware.mismatch import Placement, place
 from snnrobust.hardware.model import Deployable
 from snnrobust.hardware.profile import Profile
 from snnrobust.snn.network import Network
-from snnrobust.storage import Array, Group
+from snnrobust.storage import Array, Group, Scalar
 from snnrobust.tasks import Split
 from snnrobust.training.data import to_batch
 
@@ -186,7 +186,12 @@ class Certified:
             "low": Array(np.stack([c.low for c in found]), dims),
             "high": Array(np.stack([c.high for c in found]), dims),
         }
-        attrs = {"largest": self.largest, "half": self.half, "profile": self.profile, "statement": STATEMENT}
+        attrs: dict[str, Scalar] = {
+            "largest": self.largest,
+            "half": self.half,
+            "profile": self.profile,
+            "statement": STATEMENT,
+        }
         return Group(items, {**attrs, "excluded": json.dumps(found[0].excluded)})
 
     @classmethod

@@ -143,9 +143,9 @@ def judge(claim: Claim, result: Tolerance, hashes: Mapping[str, str], confidence
     if claim.chip and claim.chip not in result.conditions:
         raise ConfigError(f"require: no results of this chip; {unknown('chip', claim.chip, result.conditions)}")
     if claim.digest and not hashes.get(claim.chip, "").startswith(claim.digest):
-        found = hashes.get(claim.chip, "")[:8]
+        theirs = hashes.get(claim.chip, "")[:8]
         raise ConfigError(
-            f"require: the results are of {claim.chip}#{found or '?'}, not of {claim.chip}#{claim.digest}"
+            f"require: the results are of {claim.chip}#{theirs or '?'}, not of {claim.chip}#{claim.digest}"
         )
     name = f"{claim.chip}#{hashes[claim.chip][:8]}" if claim.chip in hashes else claim.chip
     found = []

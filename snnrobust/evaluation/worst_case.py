@@ -122,9 +122,11 @@ class WorstCase:
                 of["gaussian"],
                 of["vertices"],
                 float(attrs["nominal"]),
-                *(str(attrs[name]) for name in ("metric", "profile")),
+                str(attrs["metric"]),
+                str(attrs["profile"]),
                 None,
-                *(str(attrs[name]) for name in ("attacked_on", "scored_on")),
+                str(attrs["attacked_on"]),
+                str(attrs["scored_on"]),
                 tuple(json.loads(str(attrs["notes"]))),
             )
 

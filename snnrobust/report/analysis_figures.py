@@ -76,7 +76,7 @@ def tornado_bars(found: Tornado) -> Figure:
     ax.set_ylim(len(bars) - 0.4, -0.75)
     ax.margins(x=0.08)
     ax.set_xlabel(f"yield, chips ≥ {percent(found.requirement.accuracy)} % (%)")
-    handles = [Line2D([], [], color=c, linewidth=6, label=f"number at its {e} end") for c, e in
+    handles = [Line2D([], [], color=c, linewidth=6, label=f"at its {e} end") for c, e in
                ((_BLUE, "low"), (_RED, "high"))]  # fmt: skip
     figure.legend(handles=handles, loc="outside upper left", ncols=2, borderaxespad=0.2)
     return figure
@@ -106,7 +106,7 @@ def worst_case_curves(found: WorstCase) -> Figure:
     ax.set_ylim(max(low, -2), min(high + 1, 101))
     ax.set_ylabel(f"{found.metric} (%)")
     unit = "% of each weight" if of_relative else f"σ of {short(found.profile, 30)}"
-    ax.set_xlabel(f"half-width of the box, or standard deviation ({unit})")
+    ax.set_xlabel(f"half-width of the box, or standard deviation\n({unit})")
     figure.legend(loc="outside upper left", ncols=2, borderaxespad=0.2)
     return figure
 

@@ -220,8 +220,8 @@ def _draw_share_above(ax: Axes, accuracy: NDArray[np.float64], network: int, *, 
     x = 100 * np.append(0.0, values)
     ax.step(x, 100 * np.append(1.0, share), where="pre", **line_of(network))
     if band:
-        ends = (100 * np.append(first, end) for first, end in ((low[0], low), (1.0, high)))
-        ax.fill_between(x, *ends, step="pre", color=colour_of(network), alpha=0.2, linewidth=0)
+        bottom, top = 100 * np.append(low[0], low), 100 * np.append(1.0, high)
+        ax.fill_between(x, bottom, top, step="pre", color=colour_of(network), alpha=0.2, linewidth=0)
 
 
 def _chips_first(result: Tolerance) -> Sequence[int]:

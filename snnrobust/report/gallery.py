@@ -151,8 +151,8 @@ FIGURES: dict[str, _Entry] = {
     ),
     "tornado": _Entry(
         "What the verdict rests on.",
-        "The yield with each uncertain number of the profile at its low and high end, on the same chips. Solid: the "
-        "yield with the profile's own numbers; dashed: the yield that is asked for. Bold: numbers that move the yield "
+        "The yield with each uncertain number of the profile at its low and its high end, on the same chips. Solid: "
+        "the yield with the profile's own numbers; dashed: the yield that is asked for. Bold: numbers that move it "
         "beyond its interval or flip the verdict.",
         _alone(analysis_figures.tornado_bars),
         "tornado",

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 from analysis_examples import ANALYSES, CHIPS, sensitivity, specification, tornado, with_analyses, worst_case
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
+from matplotlib.text import Text
 from report_examples import run_group, tolerance, trained
 
 from snnrobust.errors import ConfigError, RunFileError
@@ -11,8 +13,8 @@ from snnrobust.evaluation import chip_yield
 from snnrobust.hardware import load_profile
 from snnrobust.report import analysis_figures, curves, figures
 from snnrobust.report.contents import COMMANDS, KINDS, Contents, read_contents
-from snnrobust.report.gallery import FIGURES, draw, draw_all, write_figure
-from snnrobust.storage import Array, Group, write_run
+from snnrobust.report.gallery import FIGURES, draw, draw_all, fit_width, write_figure
+from snnrobust.storage import Array, Group, read_run, write_run
 
 OF_ALL = {"level", "yield", "chips", "distribution", "training"}
 
@@ -126,8 +128,6 @@ class TestAnalyses:
     def test_a_result_survives_its_file(self, kind, tmp_path):
         made = ANALYSES[kind][1]().to_group()
         write_run(tmp_path / "run.h5", Group({"a": made}))
-        from snnrobust.storage import read_run
-
         again = KINDS[kind].from_group(read_run(tmp_path / "run.h5").group("a")).to_group()
         assert again.attrs == made.attrs
         assert list(again.items) == list(made.items)
@@ -224,15 +224,25 @@ class TestFiles:
         assert (tmp_path / "a.pdf").read_bytes() == (tmp_path / "b.pdf").read_bytes()
 
     def test_narrow_figures_have_smaller_text_that_can_be_read(self):
-        from matplotlib.text import Text
-
-        from snnrobust.report.gallery import fit_width
-
         figure = draw("level", contents()).figure
         fit_width(figure, 60)
         sizes = [text.get_fontsize() for text in figure.findobj(Text) if text.get_text()]
         assert min(sizes) >= 0.8 * 8
         assert max(sizes) < 9.5
+
+    @pytest.mark.parametrize("width", [85, 117])
+    def test_no_text_is_cut_off(self, width):
+        for drawn in draw_all(contents()):
+            fit_width(drawn.figure, width)
+            canvas = FigureCanvasAgg(drawn.figure)
+            canvas.draw()
+            whole = drawn.figure.bbox
+            for text in drawn.figure.findobj(Text):
+                if text.get_visible() and text.get_text():
+                    box = text.get_window_extent()
+                    inside = box.x0 >= -1 and box.y0 >= -1 and box.x1 <= whole.x1 + 1 and box.y1 <= whole.y1 + 1
+                    axis = text.get_text().replace("−", "-").replace(".", "").lstrip("-").isdigit()
+                    assert inside or axis, (drawn.name, text.get_text(), box, whole)  # ticks outside are not drawn
 
     def test_mistakes(self, tmp_path):
         drawn = draw("level", contents())
