@@ -7,6 +7,7 @@ fitted over some thirty such choices: ten times as fast as in numpy.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -87,13 +88,13 @@ def _price(
         return 0.0
     high = np.max(sizes) ** 2  # no entry gains more
     low, step = DECADES * high, np.inf if near == 0 else NEAR
-    price = min(max(near, low), high) if near > 0 else np.sqrt(low * high)
+    price = min(max(near, low), high) if near > 0 else math.sqrt(low * high)
     while high > CLOSE * low:
         total = _priced(sizes, inhibits, strengths, price, number, kind, least)
         if total == budget:
             return price
         low, high = (price, high) if total > budget else (low, price)
-        price = min(max(np.sqrt(low * high), price / step), price * step)
+        price = min(max(math.sqrt(low * high), price / step), price * step)
         step *= step
     _priced(sizes, inhibits, strengths, high, number, kind, least)
     return high
@@ -125,5 +126,5 @@ def _priced(
             kind[s] = t if better else kind[s]
     total = 0
     for s in range(len(sizes)):
-        total += np.int32(number[s])  # whole numbers: a sum of floats would run one by one
+        total += int(np.int32(number[s]))  # whole numbers: a sum of floats would run one by one
     return total
