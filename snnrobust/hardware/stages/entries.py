@@ -86,7 +86,7 @@ def _price(
     """The smallest price at which a neuron keeps its budget, sought around `near` unless that is 0; with its choice."""
     if near == 0 and _priced(sizes, inhibits, strengths, 0.0, number, kind, least) <= budget:
         return 0.0
-    high = np.max(sizes) ** 2  # no entry gains more
+    high = float(np.max(sizes)) ** 2  # no entry gains more
     low, step = DECADES * high, np.inf if near == 0 else NEAR
     price = min(max(near, low), high) if near > 0 else math.sqrt(low * high)
     while high > CLOSE * low:
