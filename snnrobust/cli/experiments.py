@@ -211,7 +211,7 @@ def deploy(
     time: Annotated[
         str | None, typer.Option(help="Time since programming, such as 3600 or 1h,1d,1y (crossbars).")
     ] = None,
-    temperature: Annotated[float | None, typer.Option(help="Temperature of operation in K.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="Temperature of operation in K, 200 to 450.")] = None,
     calibration: Calibration = "none",
     finetune: Finetune = None,
     knobs: Knobs = None,
