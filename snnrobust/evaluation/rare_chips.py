@@ -122,7 +122,7 @@ def failures_by_subsets(
         raise ProfileError(f"{deployment.profile.name}: nothing varies from chip to chip")
     batch = to_batch(data, slice(0, min(BATCH, len(data))), precision(deployment.theta))
     moving = deployment.received(batch.x, [0], lengths=batch.lengths) is not batch.x
-    if deployment.parts > 1 or deployment.reads([0]) or moving:
+    if deployment.parts > 1 or deployment.reads([0]) or deployment.routes([0]) or moving:
         raise ProfileError(
             f"{deployment.profile.name}: subset simulation needs chips without slow noise, noise of reads and events"
         )

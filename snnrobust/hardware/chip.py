@@ -19,10 +19,11 @@ from snnrobust.hardware.crossbar.stuck import rates
 from snnrobust.hardware.deployment import Deployment
 from snnrobust.hardware.limits import exceeded, remarks
 from snnrobust.hardware.mismatch import ON_ZEROS, place, stored, warn_of_zeros
-from snnrobust.hardware.model import Deployable, KnowsLayers, Readable, check_deployable
+from snnrobust.hardware.model import Deployable, KnowsLayers, Readable, Routable, check_deployable
 from snnrobust.hardware.profile import Profile
 from snnrobust.hardware.randomness import Purpose
 from snnrobust.hardware.reading import layer_weights
+from snnrobust.hardware.routes import routed
 from snnrobust.hardware.yaml_lines import short
 from snnrobust.snn.specs import ParameterSpec
 
@@ -126,7 +127,8 @@ class Chip:
         if inert:
             notes.append(f"{ON_ZEROS}{', '.join(inert)}")
         if only is None:
-            notes += events.remarks(self.profile.events, time_scale.step_of(net, self.profile.time_scale))
+            lines = routed(net) if isinstance(net, Routable) else None
+            notes += events.remarks(self.profile.events, time_scale.step_of(net, self.profile.time_scale), lines)
             notes += time_scale.remarks(net, self.profile.time_scale)
             notes += energy.remarks(self.profile.energy)
         if timeless(self.profile):

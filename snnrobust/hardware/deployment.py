@@ -19,19 +19,21 @@ from snnrobust.hardware.events import Draws, happens, received, simulated, spike
 from snnrobust.hardware.fault_maps import faults_by_parameter
 from snnrobust.hardware.limits import foreign_inputs
 from snnrobust.hardware.mismatch import ON_ZEROS, Kept, Placement, draw, inert
-from snnrobust.hardware.model import Deployable, Readable
+from snnrobust.hardware.model import Deployable, Readable, Routable
 from snnrobust.hardware.profile import Profile
 from snnrobust.hardware.reading import layer_reads
+from snnrobust.hardware.routes import routes_of
 from snnrobust.hardware.stages import Array
 from snnrobust.hardware.stages.base import STATIC, TEMPORAL, Kind
 from snnrobust.hardware.time_scale import step_of
 from snnrobust.snn.network import Network, Recording
 from snnrobust.snn.reads import Reads
+from snnrobust.snn.routes import Route
 
 PARTS = 4
 """Parts of a pass over the data in which slow noise is drawn again."""
 INPUT_BYTES = 64_000_000
-"""Memory that the inputs of chips may take where each chip receives its own."""
+"""Memory that the spikes of chips' inputs, or of a layer, may take where each chip receives its own."""
 
 
 class Static(NamedTuple):
@@ -47,6 +49,7 @@ class _Pass(NamedTuple):
     params: Mapping[str, Tensor]
     x: Tensor
     reads: Mapping[str, Reads]
+    routes: Mapping[str, Route]
     chips: int
 
 
@@ -251,7 +254,7 @@ class Deployment:
         found = []
         for given in self._passes(x, chips, lengths, trial, first_sample, own):
             with torch.no_grad():
-                seen = self.net.record(given.params, given.x, lengths, reads=given.reads)
+                seen = self.net.record(given.params, given.x, lengths, reads=given.reads, routes=given.routes)
             logits = seen.logits if seen.logits.ndim == 3 else seen.logits.expand(given.chips, *seen.logits.shape)
             spikes = {n: s if s.ndim == 4 else s.expand(given.chips, *s.shape) for n, s in seen.spikes.items()}
             found.append(Recording(logits, spikes))
@@ -285,6 +288,13 @@ class Deployment:
     def reads(self, block: Sequence[int], *, trial: int = 0, first_sample: int = 0) -> dict[str, Reads]:
         """How the arrays of each layer are read at every step, by layer; empty where nothing happens at a read."""
         return layer_reads(self, block, trial=trial, first_sample=first_sample)
+
+    def routes(self, block: Sequence[int], *, trial: int = 0, first_sample: int = 0) -> Mapping[str, Route]:
+        """The way of neurons' spikes to weights, by the weights' name; empty where all arrive when they are due."""
+        if not self.periphery:
+            return {}
+        draws = Draws(self.seed, self.purpose, block, trial)
+        return routes_of(self.net, self.profile.events, draws, step=self.step, first_sample=first_sample)
 
     def fault_map(self, block: Sequence[int] | None = None) -> dict[str, Tensor]:
         """What a test finds broken: by parameter, [K, *shape] of bool, true where an element is dead or a cell stuck.
@@ -356,15 +366,20 @@ class Deployment:
         """What the network is run on: all chips at once, or as many as can be given inputs of their own."""
         self.check_input(x)
         specs, size = self.placement.specs, len(chips)
-        if self._has_events(x):
-            size = min(size, max(1, INPUT_BYTES // max(1, x.numel() * x.element_size())))
+        routes = self.routes(chips, trial=trial, first_sample=first_sample)
+        if routes or self._has_events(x):
+            widest = max([x.shape[2], *(specs[name].shape[1] for name in routes)])
+            size = min(size, max(1, INPUT_BYTES // max(1, x[..., 0].numel() * widest * x.element_size())))
         for some in (slice(start, start + size) for start in range(0, len(chips), size)):
             inputs = self.received(x, chips[some], lengths=lengths, trial=trial, first_sample=first_sample)
             reads = self.reads(chips[some], trial=trial, first_sample=first_sample)
-            yield _Pass(individual.rows(specs, params, some), self.converted(inputs), reads, len(chips[some]))
+            ways = self.routes(chips[some], trial=trial, first_sample=first_sample) if routes else {}
+            yield _Pass(individual.rows(specs, params, some), self.converted(inputs), reads, ways, len(chips[some]))
 
     def _answer(self, given: _Pass, lengths: Tensor | None) -> Tensor:
         with torch.no_grad():
+            if given.routes and isinstance(self.net, Routable):
+                return self.net.run(given.params, given.x, lengths, reads=given.reads, routes=given.routes)
             if given.reads and isinstance(self.net, Readable):
                 return self.net.run(given.params, given.x, lengths, reads=given.reads)
             return self.net.run(given.params, given.x, lengths)

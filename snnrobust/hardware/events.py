@@ -11,13 +11,13 @@ arrive together on a line merge. Background spikes are Poisson: each line has on
 
 The draws of a spike are keyed by chip, trial, number of the sample in the data set, and by its step and line as
 element t I + i, so no event depends on the batch, the block or the padding. Under one key, a higher loss or rate
-keeps the events of a lower one.
+keeps the events of a lower one. The spikes of neurons have events, too: `routes`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -47,12 +47,18 @@ class Draws:
         purpose: train, validation, test or attack.
         chips: Numbers of the chips.
         trial: Number of the pass.
+        target: What the lines lead to: the network's inputs, or weights of this name.
     """
 
     seed: int
     purpose: str
     chips: Sequence[int]
     trial: int = 0
+    target: str = "inputs"
+
+    def to(self, target: str) -> Draws:
+        """The draws of other lines."""
+        return replace(self, target=target)
 
     def keys(self, event: str) -> Words:
         """Keys of an event's draws in this pass, one a chip, as low and high halves [K, 2]."""
@@ -60,12 +66,12 @@ class Draws:
         return np.array([(key & (2**64 - 1), key >> 64) for key in found], dtype=np.uint64).reshape(-1, 2)
 
     def delays(self, lines: int) -> Tensor:
-        """Standard normal delays of each chip's input lines [K, I], the same in every pass."""
+        """Standard normal delays of each chip's lines [K, I], the same in every pass."""
         found = normals([self._key("delay", "per_line", chip) for chip in self.chips], [lines] * len(self.chips))
         return torch.from_numpy(found.reshape(-1, lines)).double()
 
     def _key(self, event: str, granularity: str, chip: int, *extra: int) -> int:
-        return randomness.key(self.seed, self.purpose, "inputs", event, granularity, chip, *extra)
+        return randomness.key(self.seed, self.purpose, self.target, event, granularity, chip, *extra)
 
 
 def spikes_only(x: Tensor) -> Tensor:
@@ -83,8 +89,19 @@ def happens(events: Events) -> bool:
     return any(getattr(events, name) for name in ("loss", *TIMED))
 
 
-def remarks(events: Events, step: float | None) -> list[str]:
-    """What a user has to know of a profile's events; nothing where there are none."""
+def background_probability(events: Events, step: float | None) -> float:
+    """Probability of a background spike in a step of this length in s, 1 - exp(-rate step)."""
+    return 0.0 if step is None else -float(np.expm1(-events.background_rate * step))
+
+
+def remarks(events: Events, step: float | None, routed: Sequence[str] | None = None) -> list[str]:
+    """What a user has to know of a profile's events; nothing where there are none.
+
+    Args:
+        events: What happens to spikes.
+        step: Length of a step in s, if it is known.
+        routed: Weights that spikes of neurons reach; None where the model does not say.
+    """
     found = [name for name in ("loss", *TIMED) if getattr(events, name)]
     if not found:
         return []
@@ -92,8 +109,11 @@ def remarks(events: Events, step: float | None) -> list[str]:
     names = ", ".join(name for name in found if name not in untimed)
     lines = []
     if names:
-        lines.append(f"events of input spikes only, in samples of 0 and 1: {names}")
-        lines.append(f"not simulated: {names} of recurrent spikes, and of those between layers")
+        lines.append(f"events of input spikes{'' if routed else ' only'}, in samples of 0 and 1: {names}")
+        if routed is None:
+            lines.append(f"not simulated: {names} of recurrent spikes, and of those between layers")
+        if routed:
+            lines.append(f"events of neurons' spikes, on the eager engine, on the way to {', '.join(routed)}: {names}")
     if untimed:
         lines.append(f"no events, which need a time step that the model does not state: {', '.join(untimed)}")
     return lines
@@ -139,8 +159,8 @@ def received(
         arrives &= torch.from_numpy(_uniforms(draws.keys("loss"), numbers, elements) >= events.loss)
     result = torch.where(spiking[:, None], 0, x).cpu().repeat(len(draws.chips), 1, 1, 1)
     run_jobs(_put, len(result), arrives.numpy(), arrival.contiguous().numpy(), b.numpy(), i.numpy(), result.numpy())
-    if step is not None and events.background_rate:
-        probability = -float(np.expm1(-events.background_rate * step))
+    probability = background_probability(events, step)
+    if probability:
         jobs = len(draws.chips) * x.shape[1]
         run_jobs(_add, jobs, draws.keys("background"), ends.numpy(), first_sample, probability, result.numpy())
     return result.to(x.device)
@@ -161,14 +181,20 @@ def _normals(u: NDArray[np.float64]) -> Tensor:
 
 
 @kernel
+def uniform(key: Words, sample: np.uint64, element: int, four: NDArray[np.float64]) -> float:
+    """The uniform draw of an element of a sample under a key [2]; four is scratch."""
+    uniforms(key[0], key[1], sample * SAMPLE + np.uint64(element // 4), four)
+    drawn: float = four[element % 4]
+    return drawn
+
+
+@kernel
 def _fill(start: int, stop: int, keys: Words, samples: Ints, elements: Ints, out: NDArray[np.float64]) -> None:
     """Job n is an element on a chip."""
     four = np.empty(4)
     for n in range(start, stop):
         chip, place = n // len(samples), n % len(samples)
-        block = np.uint64(samples[place]) * SAMPLE + np.uint64(elements[place] // 4)
-        uniforms(keys[chip, 0], keys[chip, 1], block, four)
-        out[chip, place] = four[elements[place] % 4]
+        out[chip, place] = uniform(keys[chip], np.uint64(samples[place]), elements[place], four)
 
 
 @kernel

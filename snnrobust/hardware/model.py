@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from snnrobust.errors import ConfigError, ShapeError, unknown
 from snnrobust.snn.reads import Reads
+from snnrobust.snn.routes import Route
 from snnrobust.snn.specs import ROLES, LayerKind, ParameterSpec, spec_of
 
 REFERENCE_ROLES = ("v_th", "v_leak", "v_reset", "gain")
@@ -53,6 +54,27 @@ class Readable(Deployable, Protocol):
 
     def spikes(self, params: Mapping[str, Tensor], x: Tensor) -> dict[str, Tensor]:
         """Spikes [T, B, N] of each spiking layer."""
+        ...
+
+
+@runtime_checkable
+class Routable(Deployable, Protocol):
+    """A deployable whose neurons' spikes may be lost or late on their way to other neurons."""
+
+    def routed_weights(self) -> tuple[str, ...]:
+        """Names of the weights that spikes of neurons reach, which `run` takes routes for."""
+        ...
+
+    def run(
+        self,
+        params: Mapping[str, Tensor],
+        x: Tensor,
+        lengths: Tensor | None = None,
+        *,
+        reads: Mapping[str, Reads] | None = None,
+        routes: Mapping[str, Route] | None = None,
+    ) -> Tensor:
+        """Logits, with what happens to spikes on their way."""
         ...
 
 

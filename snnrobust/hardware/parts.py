@@ -25,7 +25,7 @@ from snnrobust.snn.specs import ParameterSpec
 
 GROUPINGS = ("role", "layer", "component")
 FAULTS, READS, EVENTS = "faults", "reads", "events"
-"""Parts that belong to no role: broken elements, what happens at a read of an array, lost and made up input spikes."""
+"""Parts that belong to no role: broken elements, what happens at a read of an array, lost and made up spikes."""
 _OF_DEVICE = {"": "programming", "drift": "drift", "read": "read noise", "slow": "read noise"}
 
 

@@ -19,6 +19,7 @@ from snnrobust.snn.engines import choice, eager
 from snnrobust.snn.initial import connections, scale_to_fluctuate
 from snnrobust.snn.neurons import Dynamics
 from snnrobust.snn.reads import Reads
+from snnrobust.snn.routes import Route
 from snnrobust.snn.specs import WEIGHTS, ParameterSpec, spec_of
 from snnrobust.snn.surrogates import Surrogate
 
@@ -205,8 +206,15 @@ class SpikingLayer(Layer):
         return neurons.spiking_step(u, state, c, self.dynamics)
 
     def run(
-        self, params: Params, x: Tensor, state: Any = None, *, engine: str = "auto", reads: Reads | None = None  # noqa: ANN401
-    ) -> tuple[Tensor, Any]:  # fmt: skip
+        self,
+        params: Params,
+        x: Tensor,
+        state: Any = None,  # noqa: ANN401
+        *,
+        engine: str = "auto",
+        reads: Reads | None = None,
+        route: Route | None = None,
+    ) -> tuple[Tensor, Any]:
         """The pure form: spikes of these parameters.
 
         Args:
@@ -215,21 +223,26 @@ class SpikingLayer(Layer):
             state: State to go on from, as returned; None starts a sample.
             engine: "auto", "numba" or "eager", see `engines.choice`.
             reads: How the crossbar is read at every step; steps count from 0.
+            route: The way of the layer's spikes to its recurrent weights; None where all arrive in the next step.
 
         Returns:
             Spikes [T, B, N] or [K, T, B, N], and the state after the last step.
         """
-        if choice.fused(engine, [self], params.values(), x, state, reads=reads is not None):
+        if choice.fused(engine, [self], params.values(), x, state, reads=reads is not None, routes=route is not None):
             self.check(params, x)
             return choice.run_layer(self, params, x, state, reads)
         u = self.drive(params, x, reads)
+        if route is not None and u.ndim == 3:
+            u = u.expand(route.instances, *u.shape)
         current = (*WEIGHTS, "bias", "gain")
         c = neurons.constants({n: p for n, p in params.items() if n not in current}, self.dynamics)
         state = self.start(c, u[..., 0, :, :]) if state is None else state
         recurrent = self.effective(params, "recurrent_weight") if self.recurrent else None
+        arrive = None if route is None else route.start(*u.shape[-3:])
 
         def feedback(o: Tensor, t: int) -> Tensor:
             assert recurrent is not None
+            o = o if arrive is None else arrive(o, t)
             return torch.matmul(o, recurrent.mT) if reads is None else reads.feedback(o, recurrent, t)
 
         return eager.run_spiking(lambda now, s: self.step(now, s, c), u, feedback if self.recurrent else None, state)

@@ -15,7 +15,9 @@ from snnrobust.snn.engines import choice
 from snnrobust.snn.layers import NEURONS, Params, SpikingLayer
 from snnrobust.snn.readouts import LI, READOUTS, MeanRate, check_lengths, decoded
 from snnrobust.snn.reads import Reads
+from snnrobust.snn.routes import Route, along
 from snnrobust.snn.specs import LayerKind, ParameterSpec
+from snnrobust.snn.structure import layer_of
 from snnrobust.snn.surrogates import Surrogate
 
 
@@ -172,18 +174,27 @@ class Network(nn.Module):
         return kinds | ({"readout": LayerKind(self.readout.kind, None)} if self.readout.on_chip else {})
 
     def record(
-        self, params: Params, x: Tensor, lengths: Tensor | None = None, *, reads: Mapping[str, Reads] | None = None
+        self,
+        params: Params,
+        x: Tensor,
+        lengths: Tensor | None = None,
+        *,
+        reads: Mapping[str, Reads] | None = None,
+        routes: Mapping[str, Route] | None = None,
     ) -> Recording:
-        """As `run`, with every layer's spikes."""
-        parts, how = self._parts(params), self._reads(reads)
-        if self._fused(params, x, how):
+        """As `run`, with every layer's spikes, all that it gives whether or not they arrive."""
+        parts, how, ways = self._parts(params), self._reads(reads), self._routes(routes)
+        if self._fused(params, x, how, ways):
             self._check(parts, x, lengths, how)
             logits, spikes = choice.run_network(self.spiking, self.readout, parts, x, lengths, spikes=True, reads=how)
             return Recording(logits, spikes)
         spikes = {}
         for name, layer in self.spiking.items():
-            x, _ = layer.run(parts[name], x, engine=self.engine, reads=how.get(name))
+            x = _arriving(x, ways.get(f"{name}.weight"))
+            back = ways.get(f"{name}.recurrent_weight")
+            x, _ = layer.run(parts[name], x, engine=self.engine, reads=how.get(name), route=back)
             spikes[name] = x
+        x = _arriving(x, ways.get("readout.weight"))
         last = {"reads": how["readout"]} if "readout" in how else {}
         return Recording(self.readout.run(parts["readout"], x, lengths, **last), spikes)
 
@@ -225,7 +236,13 @@ class Network(nn.Module):
         return self.readout.run(params, x, lengths)
 
     def run(
-        self, params: Params, x: Tensor, lengths: Tensor | None = None, *, reads: Mapping[str, Reads] | None = None
+        self,
+        params: Params,
+        x: Tensor,
+        lengths: Tensor | None = None,
+        *,
+        reads: Mapping[str, Reads] | None = None,
+        routes: Mapping[str, Route] | None = None,
     ) -> Tensor:
         """Logits as a pure function of the parameters.
 
@@ -234,6 +251,8 @@ class Network(nn.Module):
             x: Inputs [T, B, I], or [K, T, B, I].
             lengths: Valid steps of each sample [B]; None where all are valid.
             reads: How the crossbar of a layer is read at every step, by layer name ("layer0", "readout").
+            routes: The way of neurons' spikes to weights, by their name ("layer0.recurrent_weight", "readout.weight");
+                on the eager engine only.
 
         Returns:
             [B, O], or [K, B, O] where any parameter has an instance axis.
@@ -242,15 +261,19 @@ class Network(nn.Module):
             ConfigError: If a parameter is missing or unknown.
             ShapeError: If shapes do not fit, instances disagree on their number, or a length is not in 1 .. T.
         """
-        parts, how = self._parts(params), self._reads(reads)
-        if self._fused(params, x, how):
+        parts, how, ways = self._parts(params), self._reads(reads), self._routes(routes)
+        if self._fused(params, x, how, ways):
             self._check(parts, x, lengths, how)
             return choice.run_network(self.spiking, self.readout, parts, x, lengths, reads=how)[0]
-        return self.record(params, x, lengths, reads=how).logits
+        return self.record(params, x, lengths, reads=how, routes=ways).logits
 
     def readable_layers(self) -> tuple[str, ...]:
         """Names of the layers whose crossbars may be read at every step, in order."""
         return (*self.spiking, *(["readout"] if isinstance(self.readout, LI) else []))
+
+    def routed_weights(self) -> tuple[str, ...]:
+        """Names of the weights that spikes of neurons reach: recurrent ones, and those of all layers but the first."""
+        return tuple(name for name, spec in self.parameter_specs().items() if spec.source)
 
     def spikes(self, params: Params, x: Tensor) -> dict[str, Tensor]:
         """Spikes [T, B, N] or [K, T, B, N] of each spiking layer, by name."""
@@ -261,8 +284,15 @@ class Network(nn.Module):
         params = self.nominal()
         return self._fused(params, next(iter(params.values())))
 
-    def _fused(self, params: Params, x: Tensor, reads: Mapping[str, Reads] | None = None) -> bool:
-        return choice.fused(self.engine, [*self.spiking.values(), self.readout], params.values(), x, reads=bool(reads))
+    def _fused(
+        self,
+        params: Params,
+        x: Tensor,
+        reads: Mapping[str, Reads] | None = None,
+        routes: Mapping[str, Route] | None = None,
+    ) -> bool:
+        layers = [*self.spiking.values(), self.readout]
+        return choice.fused(self.engine, layers, params.values(), x, reads=bool(reads), routes=bool(routes))
 
     def _reads(self, reads: Mapping[str, Reads] | None) -> Mapping[str, Reads]:
         known = self.readable_layers()
@@ -270,6 +300,12 @@ class Network(nn.Module):
             if name not in known:
                 raise ConfigError(unknown("reads", name, known))
         return reads or {}
+
+    def _routes(self, routes: Mapping[str, Route] | None) -> Mapping[str, Route]:
+        for name in routes or {}:
+            if name not in (known := self.routed_weights()):
+                raise ConfigError(unknown("routes", name, known))
+        return routes or {}
 
     def _check(
         self, parts: Mapping[str, Params], x: Tensor, lengths: Tensor | None, reads: Mapping[str, Reads] | None = None
@@ -316,8 +352,8 @@ class Network(nn.Module):
             ConfigError: If the structure names an unknown neuron or readout.
             ShapeError: If the parameters do not belong to the structure.
         """
-        layers: list[Any] = [_layer(entry) for entry in structure["layers"]]
-        net = cls([*layers, _layer(structure["readout"])])
+        layers: list[Any] = [layer_of(entry) for entry in structure["layers"]]
+        net = cls([*layers, layer_of(structure["readout"])])
         expected = {name: tuple(p.shape) for name, p in net.named_parameters()}
         given = {name: tuple(p.shape) for name, p in parameters.items()}
         if expected != given:
@@ -340,33 +376,13 @@ def fingerprint(structure: str, parameters: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
+def _arriving(spikes: Tensor, route: Route | None) -> Tensor:
+    return spikes if route is None else along(route, spikes)
+
+
 def _by_layer(params: Params) -> dict[str, dict[str, Tensor]]:
     parts: dict[str, dict[str, Tensor]] = {}
     for name, value in params.items():
         layer, _, own = name.rpartition(".")
         parts.setdefault(layer, {})[own] = value
     return parts
-
-
-def _layer(entry: Mapping[str, Any]) -> SpikingLayer | LI | MeanRate:
-    kinds: dict[str, Any] = {**NEURONS, **READOUTS}
-    if entry["kind"] not in kinds:
-        raise ConfigError(unknown("layer kind", entry["kind"], kinds))
-    d = dict(entry.get("dynamics", {}))
-    if entry["kind"] in NEURONS:
-        d["surrogate"] = Surrogate(**d["surrogate"])
-        d["recurrent"] = entry["recurrent"]
-        if entry["fan_in"] is not None:
-            d |= {"fan_in": entry["fan_in"], "seed": entry["seed"]}
-        if "self_connections" in entry:
-            d["self_connections"] = entry["self_connections"]
-        if "refractory" in entry["parameters"]:
-            d["refractory"] = d["dt"]  # any value that creates the parameter; the stored one replaces it
-    elif d:
-        d = {"dt": d["dt"], "integrator": d["integrator"], "decode": entry["decode"]}
-    if "tau_syn" in entry["parameters"]:
-        d["tau_syn"] = 1.0
-    if entry["kind"] in READOUTS:
-        d["on_chip"] = entry["on_chip"]
-    layer: SpikingLayer | LI | MeanRate = kinds[entry["kind"]](entry["inputs"], entry["neurons"], **d)
-    return layer

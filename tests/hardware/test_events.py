@@ -21,7 +21,7 @@ from snnrobust.hardware.randomness import key
 from snnrobust.hardware.schema_digital import Events
 from snnrobust.hardware.schema_operation import TimeScale
 from snnrobust.hardware.time_scale import step_on_chip
-from snnrobust.snn import Network
+from snnrobust.snn import LI, LIF, Network
 from snnrobust.tasks import Split
 
 STEP = 1e-3
@@ -259,6 +259,16 @@ def net() -> Network:
 
 
 @pytest.fixture
+def forward() -> Network:
+    """A network no spike of which stays on the chip: events are those of inputs alone, and any engine runs it."""
+    layers = [LIF(4, 6, dt=STEP, seed=1), LI(6, 3, dt=STEP, on_chip=False)]
+    net = Network(layers)
+    with torch.no_grad():
+        net.get_parameter("layer0.weight").mul_(4)
+    return net.double()
+
+
+@pytest.fixture
 def x() -> torch.Tensor:
     return spikes(25, 6, 4, rate=0.4).double()
 
@@ -268,7 +278,8 @@ def deployed(net, body: str = WEIGHTS + EVENTS, instances: int = 5, **options):
 
 
 @pytest.mark.parametrize("engine", ["numba", "eager"])
-def test_each_chip_runs_on_the_spikes_that_reach_it(net, x, engine):
+def test_each_chip_runs_on_the_spikes_that_reach_it(forward, x, engine):
+    net = forward
     net.engine = engine
     chips = deployed(net)
     logits = chips.run(x, trial=2, first_sample=11)
@@ -281,7 +292,8 @@ def test_each_chip_runs_on_the_spikes_that_reach_it(net, x, engine):
 
 
 @pytest.mark.parametrize("body", [EVENTS, WEIGHTS + EVENTS])
-def test_answers_depend_on_no_batch_block_or_memory(net, x, body, monkeypatch):
+def test_answers_depend_on_no_batch_block_or_memory(forward, x, body, monkeypatch):
+    net = forward
     net.engine = "numba"
     chips = deployed(net, body)
     logits = chips.run(x)
@@ -319,7 +331,9 @@ def test_losing_everything_is_silence(net, x):
     assert torch.equal(deployed(net, WEIGHTS + "events: {loss: 1.0}").run(x), deployed(net, WEIGHTS).run(0 * x))
 
 
-def test_nothing_happens_to_currents_without_rates_or_for_mismatch_only(net, x):
+@pytest.mark.parametrize("kind", ["forward", "net"])
+def test_nothing_happens_to_currents_without_rates_or_for_mismatch_only(kind, x, request):
+    net = request.getfixturevalue(kind)
     plain = deployed(net, WEIGHTS)
     for own, inputs in (
         (deployed(net, WEIGHTS + "events: {loss: 0.0, background_rate: 0.0}"), x),
@@ -328,7 +342,8 @@ def test_nothing_happens_to_currents_without_rates_or_for_mismatch_only(net, x):
         (deployed(net), 0.3 + x),
     ):
         assert own.received(inputs, range(5)) is inputs
-        assert torch.equal(own.run(inputs), plain.run(inputs))
+        # currents have no events, but the spikes that a recurrent network makes of them do
+        assert torch.equal(own.run(inputs), plain.run(inputs)) != bool(own.routes(range(5)))
     assert spikes_only(x).all()
     assert not spikes_only(2 * x).any()
 
@@ -386,12 +401,15 @@ def test_a_model_of_ones_own_gets_each_chips_spikes(x):
     ]
 
 
-def test_notes_say_what_events_act_on(net):
+def test_notes_say_what_events_act_on(net, forward):
     own = deployed(net, "events: {loss: 0.1, jitter_std: 0.001}").notes
+    lines = "layer0.recurrent_weight, readout.weight"
     assert own[-2:] == (
-        "events of input spikes only, in samples of 0 and 1: loss, jitter_std",
-        "not simulated: loss, jitter_std of recurrent spikes, and of those between layers",
+        "events of input spikes, in samples of 0 and 1: loss, jitter_std",
+        f"events of neurons' spikes, on the eager engine, on the way to {lines}: loss, jitter_std",
     )
+    own = deployed(forward, "events: {loss: 0.1, jitter_std: 0.001}").notes
+    assert own[-1] == "events of input spikes only, in samples of 0 and 1: loss, jitter_std"
     assert remarks(Events(), STEP) == remarks(Events(), None) == []
     assert deployed(net, EVENTS, only="mismatch").notes == deployed(net, "", only="mismatch").notes
     assert profile(EVENTS).not_simulated() == []

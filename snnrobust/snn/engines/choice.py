@@ -1,8 +1,8 @@
 """Which engine runs a network, and how layers are handed to the fused one.
 
 "eager" is plain torch and the definition of every engine. "numba" is the fused engine for the CPU; "auto" takes it
-where it can and eager elsewhere: on other devices, for neurons with a step of their own, under torch's function
-transforms. numba itself is loaded at the first use.
+where it can and eager elsewhere: on other devices, for neurons with a step of their own, where neurons' spikes are lost
+or late on their way, under torch's function transforms. numba itself is loaded at the first use.
 """
 
 from __future__ import annotations
@@ -41,16 +41,23 @@ def checked(engine: str) -> str:
 
 
 def fused(
-    engine: str, layers: Sequence[Any], params: Iterable[Tensor], x: Tensor, state: Any = None, *, reads: bool = False  # noqa: ANN401
-) -> bool:  # fmt: skip
-    """Whether the fused engine runs these layers on these tensors.
+    engine: str,
+    layers: Sequence[Any],
+    params: Iterable[Tensor],
+    x: Tensor,
+    state: Any = None,  # noqa: ANN401
+    *,
+    reads: bool = False,
+    routes: bool = False,
+) -> bool:
+    """Whether the fused engine runs these layers on these tensors, with reads of crossbars, and routes of spikes.
 
     Raises:
         ConfigError: If the engine is "numba" and cannot.
     """
     if checked(engine) == "eager":
         return False
-    why = _obstacle(layers, [*params, x], state, reads)
+    why = "has no events of spikes between neurons" if routes else _obstacle(layers, [*params, x], state, reads)
     if why and engine == "numba":
         raise ConfigError(f"engine: numba {why}; allowed here: eager, auto")
     return not why
