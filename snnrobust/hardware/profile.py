@@ -25,6 +25,7 @@ from snnrobust.hardware.comparison import leaves
 from snnrobust.hardware.evidence import EvidenceSummary, Number
 from snnrobust.hardware.schema import Component, Components, Document, Parameter, Parameters
 from snnrobust.hardware.schema_base import Role
+from snnrobust.hardware.schema_environment import COLDEST, HOTTEST
 from snnrobust.hardware.yaml_lines import FLOAT, MAX_BYTES, read, short, show
 
 # Fields that explain a profile and change nothing in the simulation.
@@ -78,10 +79,10 @@ class Profile(Document):
         """
         given = {"time": time, "temperature": temperature, "age": age}
         for name, value in given.items():
-            if value is not None and not (0 <= value < math.inf and (value > 0 or name != "temperature")):
-                raise ProfileError(
-                    f"{name}: {value!r} must be a finite number {'>' if name == 'temperature' else '>='} 0"
-                )
+            if name == "temperature" and value is not None and not COLDEST <= value <= HOTTEST:
+                raise ProfileError(f"{name}: {value!r} K must be from {COLDEST:g} to {HOTTEST:g} K")
+            if value is not None and not 0 <= value < math.inf:
+                raise ProfileError(f"{name}: {value!r} must be a finite number >= 0")
         old = self.environment
         new: dict[str, object] = {}
         if time is not None:

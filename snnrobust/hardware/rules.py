@@ -301,12 +301,16 @@ def _faults(document: Document) -> Iterator[Problem]:
     total = sum(getattr(faults, name) for name in cell)
     if total > 1:
         yield ("faults",), f"{' + '.join(cell)} = {total:g}; the probabilities of one cell sum to at most 1"
+    if faults.clustered and not total:
+        yield ("faults", "clustered"), f"has no effect without {', '.join(cell)}"
 
 
 def _environment(document: Document) -> Iterator[Problem]:
     e = document.environment
     if e.temperature is not None and e.temperature != e.reference and not e.bias_law:
         yield ("environment", "bias_law"), "needed where temperature differs from temperature_ref"
+    if e.bias_law not in (None, "ignore") and e.reference is None:
+        yield ("environment",), f"bias_law {e.bias_law} has no effect without `temperature_ref` or `temperature`"
     if e.age and e.ageing is None:
         yield ("environment", "age"), f"{e.age:g} s has no effect without a law; give `ageing`"
     if e.ageing is not None and e.temperature is None:

@@ -100,7 +100,7 @@ class Faults(Block):
         stuck_lrs: A cell is stuck at its low resistance (high conductance).
         stuck_hrs: A cell is stuck at its high resistance (low conductance).
         not_converged: A cell's programming did not reach its target.
-        clustered: Faults come in clusters.
+        clustered: Dead synapses and faults of cells come in clusters; dead neurons do not.
         known: A test finds the faults, so that training may use their map.
     """
 

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from snnrobust.hardware.schema_base import Block, NonNegative, Positive, Probability
+
+COLDEST, HOTTEST = 200.0, 450.0
+"""Temperatures in K between which the laws are used: a margin around those that silicon is specified for, -40 to 150
+degrees Celsius. In colder transistors dopants freeze out, in hotter ones leakage takes over."""
+Temperature = Annotated[float, Field(ge=COLDEST, le=HOTTEST)]
 
 
 class Ageing(Block):
@@ -24,7 +31,7 @@ class Ageing(Block):
 
 
 class Environment(Block):
-    """Operating conditions: temperatures in K, times in s; None is not stated.
+    """Operating conditions: temperatures in K (200 to 450), times in s; None is not stated.
 
     Attributes:
         temperature: Temperature of operation.
@@ -36,8 +43,8 @@ class Environment(Block):
         ageing: What age does to the chip.
     """
 
-    temperature: Positive | None = None
-    temperature_ref: Positive | None = None
+    temperature: Temperature | None = None
+    temperature_ref: Temperature | None = None
     bias_law: Literal["constant_current", "ptat", "ignore"] | None = None
     time_since_programming: NonNegative | None = None
     age: NonNegative | None = None

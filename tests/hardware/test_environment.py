@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 import torch
@@ -10,9 +11,11 @@ from chip_builder import placed, profile, spread
 
 from snnrobust.errors import ProfileError
 from snnrobust.hardware.check import parse
+from snnrobust.hardware.chip import Chip
 from snnrobust.hardware.mismatch import draw, realise
 from snnrobust.hardware.profile import Profile, load_profile, parse_profile
 from snnrobust.hardware.stages.environment import thermal_voltage
+from snnrobust.snn import Network
 
 WARM = "environment: {{temperature: 358.15, temperature_ref: 300, bias_law: {law}}}"
 ENTRIES = """
@@ -149,8 +152,10 @@ class TestUnder:
             ("ideal", {"temperature": 330.0}, "temperature: ideal states none at which it holds"),
             ("dynapse1", {"age": 1.0}, "environment.age: 1 s has no effect without a law; give `ageing`"),
             ("dynapse1", {"time": 60.0}, "time: nothing in dynapse1 depends on the time since programming"),
-            ("dynapse1", {"temperature": 0.0}, "temperature: 0.0 must be a finite number > 0"),
-            ("dynapse1", {"temperature": math.nan}, "temperature: nan must be a finite number > 0"),
+            ("dynapse1", {"temperature": 0.0}, "temperature: 0.0 K must be from 200 to 450 K"),
+            ("dynapse1", {"temperature": 1.0}, "temperature: 1.0 K must be from 200 to 450 K"),
+            ("dynapse1", {"temperature": 450.1}, "temperature: 450.1 K must be from 200 to 450 K"),
+            ("dynapse1", {"temperature": math.nan}, "temperature: nan K must be from 200 to 450 K"),
             ("pcm_ibm", {"time": -1.0}, "time: -1.0 must be a finite number >= 0"),
             ("pcm_ibm", {"time": math.inf}, "time: inf must be a finite number >= 0"),
         ],
@@ -193,9 +198,32 @@ class TestUnder:
             ["ageing: needs `temperature`, which a threshold is measured against (kT/q)"],
         ),
         ("{temperature: 300, ageing: {amplitude: -1, exponent: 0.2}}", ["ageing.amplitude: -1 must be >= 0"]),
+        ("{bias_law: ptat}", ["bias_law ptat has no effect without `temperature_ref` or `temperature`"]),
+        ("{bias_law: ignore}", []),
+        ("{bias_law: ptat, temperature_ref: 300}", []),
+        ("{temperature: 1, bias_law: ptat}", ["temperature: 1 must be >= 200"]),
+        ("{temperature: 300, temperature_ref: 27e3, bias_law: ptat}", ["temperature_ref: 27000.0 must be <= 450"]),
     ],
 )
 def test_rules(environment, lines):
     text = 'schema_version: "1.0"\nname: mine\nkind: analog_asic\ndescription: .\nevidence: assumption\n'
     _, errors = parse(f"{text}environment: {environment}\n", "x", Profile)
-    assert [line.split("environment.", 1)[1] for line in errors] == lines
+    assert [re.split(r"environment(?:\.|: )", line, maxsplit=1)[1] for line in errors] == lines
+
+
+@pytest.mark.parametrize("temperature", [200.0, 450.0])
+@pytest.mark.parametrize("law", ["ptat", "constant_current"])
+def test_answers_are_finite_at_the_ends_of_the_range(temperature, law):
+    chip = load_profile("dynapse1")
+    chip = chip.model_copy(update={"environment": chip.environment.model_copy(update={"bias_law": law})})
+    net = Network.recurrent(4, 8, 3, tau_syn=5e-3)
+    x = (torch.rand(30, 6, 4, generator=torch.Generator().manual_seed(0)) < 0.3).float()
+    logits = Chip(chip).deploy(net, 20, temperature=temperature).run(x)
+    assert bool(logits.isfinite().all())
+    assert float(logits.std()) > 0
+
+
+def test_a_law_with_a_reference_alone_acts_once_a_temperature_is_chosen():
+    chip = profile(ENTRIES + "environment: {temperature_ref: 300, bias_law: constant_current}")
+    assert realised(chip)["tau_mem"] == 2
+    assert realised(chip.under(temperature=330))["tau_mem"] == pytest.approx(2.2)

@@ -105,7 +105,8 @@ def stages_for(
             found.append(ColumnConverters(spec.layer, spec.shape[0], adc.per_column_gain_cv, adc.per_column_offset))
         found += [ColumnAffine(spec.shape, profile.crossbar.tile)] if column_affine and found else []
     if weight and profile.faults.dead_synapse and not only_mismatch:
-        found.append(Dead(name, "dead_synapse", "per_synapse", spec.shape, profile.faults.dead_synapse))
+        dead, clustered = profile.faults.dead_synapse, profile.faults.clustered
+        found.append(Dead(name, "dead_synapse", "per_synapse", spec.shape, dead, clustered))
     if spec.role in ("gain", "bias") and has_gain and profile.faults.dead_neuron and not only_mismatch:
         found.append(Dead(spec.layer, "dead_neuron", "per_neuron", spec.shape, profile.faults.dead_neuron))
     return tuple(found)
