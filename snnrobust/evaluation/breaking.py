@@ -9,7 +9,6 @@ statistic with bounds that hold for any distribution.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import math
@@ -23,9 +22,9 @@ import torch
 from numpy.typing import NDArray
 
 from snnrobust.errors import ConfigError, RunFileError
+from snnrobust.evaluation.kept import Kept
 from snnrobust.evaluation.montecarlo import block_size, identity, population, run_block, samples_for
 from snnrobust.evaluation.quantiles import chips_to_resolve, quantile
-from snnrobust.evaluation.results import remove_run
 from snnrobust.evaluation.statistics import passes
 from snnrobust.hardware.chip import Chip
 from snnrobust.hardware.chosen import scale
@@ -34,19 +33,10 @@ from snnrobust.hardware.model import Deployable
 from snnrobust.hardware.profile import Profile
 from snnrobust.hardware.stages.base import STATIC
 from snnrobust.progress import progress
-from snnrobust.storage import (
-    Array,
-    Group,
-    Journal,
-    journal_path,
-    open_run,
-    read_journal,
-    write_run,
-)
+from snnrobust.storage import Array, Group, open_run
 from snnrobust.tasks import Split, Task
 from snnrobust.training.checkpoint import check_config
 from snnrobust.training.data import data_hash
-from snnrobust.training.record import check_label
 
 LEVEL_GRID = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
 """Coarse grid of relative levels."""
@@ -201,7 +191,7 @@ def breaking_levels(
         return read_breaking_levels(path)
     size = min(block_size(net, data) for net in nets.values())
     units = {f"{name}/{block.start}": (name, block) for name, d in deployments.items() for block in d.blocks(size)}
-    with _Kept(path, config, list(nets), overwrite) as kept:
+    with Kept(path, config, list(nets), overwrite) as kept:
         done = sum(len(block) for unit, (_, block) in units.items() if unit in kept.found)
         with progress("chips", instances * len(nets), done=done, show=show_progress) as shown:
             for unit, (name, block) in units.items():
@@ -222,7 +212,7 @@ def breaking_levels(
             )
             for name in nets
         }
-        kept.finish({name: found.to_group() for name, found in result.items()})
+        kept.finish("tolerance", {"breaking": Group({name: found.to_group() for name, found in result.items()})})
     return result
 
 
@@ -256,41 +246,6 @@ class Search(NamedTuple):
             good = passing(rows, middle)
             low[rows], high[rows] = np.where(good, middle, low[rows]), np.where(good, high[rows], middle)
         return {"passed": passed, "levels": np.where(passed.all(1), math.inf, low)}
-
-
-class _Kept:
-    """Finished blocks of one experiment: in a journal beside the run file, which is written at the end."""
-
-    def __init__(self, path: Path | None, config: Mapping[str, Any], names: Sequence[str], overwrite: bool) -> None:
-        self.path, self.config = path, json.dumps(dict(config), sort_keys=True)
-        self.found: dict[str, dict[str, NDArray[Any]]] = {}
-        self.journal: Journal | None = None
-        if path is None:
-            return
-        for name in names:
-            check_label(name)
-        if overwrite:
-            remove_run(path)
-        key = hashlib.sha256(self.config.encode()).hexdigest()
-        self.journal = Journal(journal_path(path), key)
-        self.found = read_journal(journal_path(path), key=key)
-
-    def add(self, unit: str, arrays: dict[str, NDArray[Any]]) -> None:
-        self.found[unit] = arrays
-        if self.journal is not None:
-            self.journal.append(unit, arrays)
-
-    def finish(self, groups: Mapping[str, Group]) -> None:
-        if self.path is not None and self.journal is not None:
-            write_run(self.path, Group({"breaking": Group(groups)}, {"kind": "tolerance", "config": self.config}))
-            self.journal.close(remove=True)
-
-    def __enter__(self) -> _Kept:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.journal is not None:
-            self.journal.close()
 
 
 def read_breaking_levels(path: str | Path) -> dict[str, BreakingLevels]:
