@@ -30,7 +30,7 @@ BYTES = 200_000_000
 """Memory that the traces of chips and samples may take at once."""
 MOST_CHIPS = 16
 """Chips of a block: one that is lost is done again."""
-_COPIES = 6  # of spikes and potentials, in float64
+_COPIES = 10  # of spikes and potentials, in float64
 
 
 Arrays = dict[str, NDArray[np.float64]]
