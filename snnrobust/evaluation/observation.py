@@ -154,7 +154,9 @@ class _Seen:
         """Run some chips on some samples."""
         net = network_of(deployment.net)
         lengths = torch.full((len(batch.y),), len(batch.x)) if batch.lengths is None else batch.lengths
-        found = _by_chip(trace(net, given.params, given.x, batch.lengths, reads=given.reads), given.chips)
+        found = _by_chip(
+            trace(net, given.params, given.x, batch.lengths, reads=given.reads, routes=given.routes), given.chips
+        )
         self.answer[chips, rows] = found.logits.argmax(-1).numpy()
         self.broken[chips, rows] = ~found.logits.isfinite().all(-1).numpy()
         self.steps[chips, rows] = activity.steps_to_decision(found.running, lengths).numpy()
@@ -209,7 +211,7 @@ def _by_chip(seen: Trace, chips: int) -> Trace:
 
     spikes = {name: each(values, 4) for name, values in seen.spikes.items()}
     margins = {name: each(values, 4) for name, values in seen.margins.items()}
-    return Trace(each(seen.logits, 3), spikes, margins, each(seen.running, 4))
+    return Trace(each(seen.logits, 3), spikes, margins, seen.arrived, each(seen.running, 4))
 
 
 def _work(deployment: Deployment, given: Pass, seen: Trace, valid: Tensor) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -221,7 +223,7 @@ def _work(deployment: Deployment, given: Pass, seen: Trace, valid: Tensor) -> tu
     tiles = None if crossbar is None or crossbar.adc is None or not deployment.periphery else crossbar
     events, converted = np.zeros((2, given.chips))
     first = f"{net.spiking_names[0]}.weight"
-    for name, inputs in _sources(net, given.x, seen).items():
+    for name, inputs in seen.arrived.items():
         layer, _, role = name.rpartition(".")
         owner = net.readout if layer == "readout" else net.spiking[layer]
         if not owner.on_chip:
@@ -236,17 +238,6 @@ def _work(deployment: Deployment, given: Pass, seen: Trace, valid: Tensor) -> tu
                 rows, clocked = None if tiles.tile is None else tiles.tile[0], tiles.read == "clocked"
                 converted[k] += conversions(x[valid], len(own), rows=rows, clocked=clocked)
     return events, converted
-
-
-def _sources(net: Network, x: Tensor, seen: Trace) -> dict[str, Tensor]:
-    """What each matrix of weights gets at every step [T, B, I] or [K, T, B, I], by its name."""
-    found, before = {}, x
-    for name, layer in net.spiking.items():
-        found[f"{name}.weight"], before = before, seen.spikes[name]
-        if layer.recurrent:
-            last = torch.cat([torch.zeros_like(before[:, :1]), before[:, :-1]], dim=1)
-            found[f"{name}.recurrent_weight"] = last
-    return {**found, "readout.weight": before}
 
 
 def _unit(net: Network, layer: str) -> float:

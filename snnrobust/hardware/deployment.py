@@ -44,7 +44,7 @@ class Static(NamedTuple):
 
 
 class Pass(NamedTuple):
-    """A call of the network for some chips: parameters, inputs as they arrive, reads and routes, and how many there are."""
+    """A call of the network for some chips: their parameters, inputs, reads and routes, and how many there are."""
 
     params: Mapping[str, Tensor]
     x: Tensor

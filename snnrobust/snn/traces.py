@@ -20,6 +20,7 @@ from snnrobust.snn.network import Network
 from snnrobust.snn.neurons import State
 from snnrobust.snn.readouts import LI, MeanRate
 from snnrobust.snn.reads import Reads
+from snnrobust.snn.routes import Route, along
 from snnrobust.snn.specs import WEIGHTS
 
 Params = Mapping[str, Tensor]
@@ -33,6 +34,8 @@ class Trace(NamedTuple):
         spikes: Spikes of each spiking layer by name, [T, B, N] or [K, T, B, N].
         margins: v - threshold of each layer before it spikes and is reset, float64, in the shape of its spikes; layers
             whose neurons have equations of their own are absent.
+        arrived: What each matrix of weights gets at every step, by its name ("layer0.recurrent_weight"): inputs, or the
+            spikes that arrive, [T, B, I] or [K, T, B, I].
         running: Logits that the readout would give if the sample ended with this step, float64, [T, B, O] or
             [K, T, B, O].
     """
@@ -40,11 +43,18 @@ class Trace(NamedTuple):
     logits: Tensor
     spikes: dict[str, Tensor]
     margins: dict[str, Tensor]
+    arrived: dict[str, Tensor]
     running: Tensor
 
 
 def trace(
-    net: Network, params: Params, x: Tensor, lengths: Tensor | None = None, *, reads: Mapping[str, Reads] | None = None
+    net: Network,
+    params: Params,
+    x: Tensor,
+    lengths: Tensor | None = None,
+    *,
+    reads: Mapping[str, Reads] | None = None,
+    routes: Mapping[str, Route] | None = None,
 ) -> Trace:
     """Run a network and record everything.
 
@@ -54,38 +64,50 @@ def trace(
         x: Inputs [T, B, I], or [K, T, B, I].
         lengths: Valid steps of each sample [B].
         reads: How the crossbar of a layer is read, by layer name.
+        routes: The way of neurons' spikes to weights, by their name.
     """
-    how = reads or {}
+    how, ways = reads or {}, routes or {}
     with torch.no_grad():
-        seen = net.record(params, x, lengths, reads=reads)
-        before, margins = x.double(), {}
+        seen = net.record(params, x, lengths, reads=reads, routes=routes)
+        before, arrived, margins = x, {}, {}
         for name, layer in net.spiking.items():
-            spikes = seen.spikes[name].double()
+            spikes = seen.spikes[name]
+            own = arrived[f"{name}.weight"] = _arriving(before, ways.get(f"{name}.weight"))
+            back = None
+            if layer.recurrent:
+                last = torch.cat([torch.zeros_like(spikes[..., :1, :, :]), spikes[..., :-1, :, :]], dim=-3)
+                back = arrived[f"{name}.recurrent_weight"] = _arriving(last, ways.get(f"{name}.recurrent_weight"))
             if knows_equations(layer):
-                margins[name] = potentials(layer, of_layer(params, name), before, spikes, how.get(name))
+                margins[name] = potentials(layer, of_layer(params, name), own, spikes, back, how.get(name))
             before = spikes
-        running = running_logits(net.readout, of_layer(params, "readout"), before, how.get("readout"))
-    return Trace(seen.logits, seen.spikes, margins, running)
+        last = arrived["readout.weight"] = _arriving(before, ways.get("readout.weight"))
+        running = running_logits(net.readout, of_layer(params, "readout"), last.double(), how.get("readout"))
+    return Trace(seen.logits, seen.spikes, margins, arrived, running)
 
 
-def potentials(layer: SpikingLayer, params: Params, x: Tensor, spikes: Tensor, reads: Reads | None = None) -> Tensor:
+def potentials(
+    layer: SpikingLayer,
+    params: Params,
+    x: Tensor,
+    spikes: Tensor,
+    fed_back: Tensor | None = None,
+    reads: Reads | None = None,
+) -> Tensor:
     """v - threshold of neurons that spiked so, before each step's spike and reset, in the shape of their spikes.
 
     Args:
         layer: A layer with the equations of `neurons`.
-        params: Its parameters, in the precision of x.
+        params: Its parameters in float64.
         x: Its inputs.
-        spikes: Its spikes [T, B, N] or [K, T, B, N], which drive adaptation, reset and recurrent weights.
+        spikes: Its spikes [T, B, N] or [K, T, B, N], which drive adaptation and reset.
+        fed_back: What arrives of them at the recurrent weights in each step, if there are any.
         reads: How its crossbar is read.
     """
-    u = layer.drive(params, x, reads)
-    last = torch.cat([torch.zeros_like(spikes[..., :1, :, :]), spikes[..., :-1, :, :]], dim=-3)
-    if layer.recurrent:
-        weight = layer.effective(params, "recurrent_weight")
-        fed_back = (
-            eager.input_current(last, weight) if reads is None else reads.read(last, weight, first=RECURRENT, step=0)
-        )
-        u = u + fed_back
+    u, spikes = layer.drive(params, x.double(), reads), spikes.double()
+    if fed_back is not None:
+        weight, o = layer.effective(params, "recurrent_weight"), fed_back.double()
+        u = u + (eager.input_current(o, weight) if reads is None else reads.read(o, weight, first=RECURRENT, step=0))
+    u = u.expand(*spikes.shape[:-3], *u.shape[-3:]) if u.ndim < spikes.ndim else u
     c = constants_of(layer, params)
     state, found = layer.start(c, u[..., 0, :, :]), []
     for now, o in zip(u.unbind(-3), spikes.unbind(-3), strict=True):
@@ -94,6 +116,10 @@ def potentials(layer: SpikingLayer, params: Params, x: Tensor, spikes: Tensor, r
         v = torch.where(o > 0, c["v_reset"], v) if layer.dynamics.reset == "hard" else v
         state = State(v, i, b, o, None)
     return torch.stack(found, dim=-3)
+
+
+def _arriving(spikes: Tensor, route: Route | None) -> Tensor:
+    return spikes if route is None else along(route, spikes)
 
 
 def running_logits(readout: LI | MeanRate, params: Params, spikes: Tensor, reads: Reads | None = None) -> Tensor:

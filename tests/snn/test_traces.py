@@ -5,6 +5,9 @@ import itertools
 import pytest
 import torch
 
+from snnrobust.hardware.events import Draws
+from snnrobust.hardware.routes import routes_of
+from snnrobust.hardware.schema_digital import Events
 from snnrobust.snn import ALIF, LI, LIF, MeanRate, Network
 from snnrobust.snn.reads import Reads
 from snnrobust.snn.traces import of_layer, potentials, running_logits, tonic, trace
@@ -109,6 +112,19 @@ def test_reads_of_arrays_enter_potentials():
         assert torch.equal(margins > 0, seen.spikes[name].bool())
     last = net.run(chips(net), x, reads=how)
     torch.testing.assert_close(seen.running[:, -1].float(), last, rtol=1e-5, atol=1e-5)
+
+
+def test_spikes_that_are_lost_or_late_enter_potentials():
+    net, x = network("hard"), inputs()
+    draws = Draws(3, "test", range(INSTANCES))
+    ways = routes_of(net, Events(loss=0.2, jitter_std=1e-3, evidence="assumption"), draws, step=1e-3)
+    seen = trace(net, chips(net), x, routes=ways)
+    for name, margins in seen.margins.items():
+        assert torch.equal(margins > 0, seen.spikes[name].bool())
+        last = torch.cat([torch.zeros_like(seen.spikes[name][:, :1]), seen.spikes[name][:, :-1]], 1)
+        assert not torch.equal(seen.arrived[f"{name}.recurrent_weight"], last)
+    assert torch.equal(seen.logits, net.run(chips(net), x, routes=ways))
+    torch.testing.assert_close(seen.running[:, -1].float(), seen.logits, rtol=1e-5, atol=1e-5)
 
 
 class Odd(LIF):
