@@ -1,6 +1,6 @@
 """The command line: the same words as the library."""
 
-from snnrobust.cli import catalogue, design, experiments, measurement, outputs, robustness, yields
+from snnrobust.cli import behaviour, catalogue, design, experiments, measurement, outputs, robustness, yields
 from snnrobust.cli.app import app
 
 
@@ -9,4 +9,15 @@ def main() -> None:
     app()
 
 
-__all__ = ["app", "catalogue", "design", "experiments", "main", "measurement", "outputs", "robustness", "yields"]
+__all__ = [
+    "app",
+    "behaviour",
+    "catalogue",
+    "design",
+    "experiments",
+    "main",
+    "measurement",
+    "outputs",
+    "robustness",
+    "yields",
+]

@@ -1,6 +1,8 @@
 """Evaluation: Monte Carlo over chips, yield with confidence, results in run files."""
 
 from snnrobust.evaluation.attack import attack
+from snnrobust.evaluation.behaviour import Behaviour, read_behaviour
+from snnrobust.evaluation.behaviour_study import behaviour
 from snnrobust.evaluation.bits import Bits, bits_needed
 from snnrobust.evaluation.breaking import BreakingLevels, ToleranceAt, breaking_levels, read_breaking_levels
 from snnrobust.evaluation.certificate import Certificate, certify, largest_k
@@ -21,6 +23,7 @@ from snnrobust.evaluation.tornado import Tornado, tornado
 from snnrobust.evaluation.worst_case import WorstCase, worst_case, write_harmful
 
 __all__ = [
+    "Behaviour",
     "Bits",
     "BreakingLevels",
     "Certificate",
@@ -37,6 +40,7 @@ __all__ = [
     "WorstCase",
     "Yield",
     "attack",
+    "behaviour",
     "benchmark",
     "bits_needed",
     "breaking_levels",
@@ -53,6 +57,7 @@ __all__ = [
     "open_results",
     "paired_difference",
     "quantile",
+    "read_behaviour",
     "read_breaking_levels",
     "read_tolerance",
     "sensitivity",

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from snnrobust.errors import ConfigError, RunFileError
+from snnrobust.evaluation.behaviour import read_behaviour
 from snnrobust.evaluation.tolerance import Tolerance
 from snnrobust.hardware.model import Deployable
 from snnrobust.hardware.module import Module
@@ -186,17 +187,20 @@ def read_tolerance(path: str | Path) -> tuple[Tolerance, Group]:
 def open_results(path: str | Path) -> xarray.Dataset:
     """The results of a benchmark as an xarray Dataset over model, condition and instance (extra [xarray]).
 
+    Of the behaviour of chips, too, whose measures of layers have a fourth dimension.
+
     Raises:
-        RunFileError: If the file is no benchmark's.
+        RunFileError: If the file holds neither.
         ConfigError: If xarray is not installed.
     """
     try:
         import xarray
     except ImportError as error:
         raise ConfigError("open_results: needs xarray; install snnrobust[xarray]") from error
-    result, _ = read_tolerance(path)
-    group = result.to_group()
-    return xarray.Dataset({name: (array.dims, array.values) for name, array in group.arrays()}, attrs=dict(group.attrs))
+    found = read_behaviour(path) if "behaviour" in open_run(path) else read_tolerance(path)[0]
+    group = found.to_group()
+    arrays = {name: (array.dims, array.values, dict(array.attrs)) for name, array in group.arrays()}
+    return xarray.Dataset(arrays, attrs=dict(group.attrs))
 
 
 def hashes_of(result: Tolerance, stored: Group) -> dict[str, str]:

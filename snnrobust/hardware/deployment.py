@@ -43,8 +43,8 @@ class Static(NamedTuple):
     kept: Mapping[str, Kept]
 
 
-class _Pass(NamedTuple):
-    """A call of the network for some chips."""
+class Pass(NamedTuple):
+    """A call of the network for some chips: their parameters, inputs, reads and routes, and how many there are."""
 
     params: Mapping[str, Tensor]
     x: Tensor
@@ -226,7 +226,7 @@ class Deployment:
         chips = self._chips(block)
         own = self.parameters(chips, trial=trial, part=part) if params is None else params
         found = []
-        for given in self._passes(x, chips, lengths, trial, first_sample, own):
+        for given in self.passes(x, chips, lengths, trial, first_sample, own):
             logits = self._answer(given, lengths)
             found.append(logits if logits.ndim == 3 else logits.expand(given.chips, *logits.shape))
         return torch.cat(found) if len(found) > 1 else found[0]
@@ -252,7 +252,7 @@ class Deployment:
         chips = self._chips(block)
         own = self.parameters(chips, trial=trial, part=part) if params is None else params
         found = []
-        for given in self._passes(x, chips, lengths, trial, first_sample, own):
+        for given in self.passes(x, chips, lengths, trial, first_sample, own):
             with torch.no_grad():
                 seen = self.net.record(given.params, given.x, lengths, reads=given.reads, routes=given.routes)
             logits = seen.logits if seen.logits.ndim == 3 else seen.logits.expand(given.chips, *seen.logits.shape)
@@ -354,7 +354,7 @@ class Deployment:
         """Values of these chips: of what each has its own of, their rows."""
         return individual.rows(self.placement.specs, values, [chip - self.first for chip in chips])
 
-    def _passes(
+    def passes(
         self,
         x: Tensor,
         chips: Sequence[int],
@@ -362,7 +362,7 @@ class Deployment:
         trial: int,
         first_sample: int,
         params: Mapping[str, Tensor],
-    ) -> Iterator[_Pass]:
+    ) -> Iterator[Pass]:
         """What the network is run on: all chips at once, or as many as can be given inputs of their own."""
         self.check_input(x)
         specs, size = self.placement.specs, len(chips)
@@ -374,9 +374,9 @@ class Deployment:
             inputs = self.received(x, chips[some], lengths=lengths, trial=trial, first_sample=first_sample)
             reads = self.reads(chips[some], trial=trial, first_sample=first_sample)
             ways = self.routes(chips[some], trial=trial, first_sample=first_sample) if routes else {}
-            yield _Pass(individual.rows(specs, params, some), self.converted(inputs), reads, ways, len(chips[some]))
+            yield Pass(individual.rows(specs, params, some), self.converted(inputs), reads, ways, len(chips[some]))
 
-    def _answer(self, given: _Pass, lengths: Tensor | None) -> Tensor:
+    def _answer(self, given: Pass, lengths: Tensor | None) -> Tensor:
         with torch.no_grad():
             if given.routes and isinstance(self.net, Routable):
                 return self.net.run(given.params, given.x, lengths, reads=given.reads, routes=given.routes)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from snnrobust.errors import ConfigError, ShapeError
@@ -77,3 +78,18 @@ def deliveries(spikes: Tensor, weight: Tensor) -> float:
         raise ShapeError(f"weight: shape {tuple(weight.shape)}; must be [N, {spikes.shape[-1]}], one column a source")
     sources = spikes.double().sum(tuple(range(spikes.ndim - 1)))
     return float(sources @ (weight != 0).sum(0).double())
+
+
+def conversions(x: Tensor, columns: int, *, rows: int | None, clocked: bool) -> int:
+    """Conversions of the arrays of one matrix: one a column of every tile that is read.
+
+    Args:
+        x: Inputs of the matrix, one row a step [S, I].
+        columns: Its columns N.
+        rows: Sources of a tile; None for one tile.
+        clocked: Whether tiles without an input are read, too.
+    """
+    steps, sources = x.shape
+    tiles = torch.split(x, sources if rows is None else rows, dim=1)
+    read = steps * len(tiles) if clocked else sum(int((own != 0).any(1).sum()) for own in tiles)
+    return read * columns

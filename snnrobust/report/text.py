@@ -104,11 +104,7 @@ def with_interval(found: Yield) -> str:
 
 def notes(result: Tolerance) -> list[str]:
     """What has to be said beside the table, one line each, with the conditions that it is about."""
-    about: dict[str, list[str]] = {}
-    for name, found in result.notes.items():
-        for line in found:
-            about.setdefault(line, []).append(name)
-    lines = [f"{', '.join(names)}: {line}" for line, names in about.items()]
+    lines = by_line(result.notes)
     if result.right is not None:
         groups = int(result.right.groups.max()) + 1
         kinds = "samples" if groups == result.samples else "groups of samples, such as speakers or patients"
@@ -120,3 +116,12 @@ def notes(result: Tolerance) -> list[str]:
             f"{percent(1 - result.stopping.confidence)} %"
         )
     return [*lines, result.population] if result.population else lines
+
+
+def by_line(notes: Mapping[str, Iterable[str]]) -> list[str]:
+    """Each line once, after the names of all conditions that it is said of."""
+    about: dict[str, list[str]] = {}
+    for name, found in notes.items():
+        for line in found:
+            about.setdefault(line, []).append(name)
+    return [f"{', '.join(names)}: {line}" for line, names in about.items()]

@@ -132,8 +132,17 @@ def leak(u: Tensor, v: Tensor, i: Tensor | None, c: Mapping[str, Tensor]) -> tup
     return v, i - c["a_syn"] * i
 
 
-def spiking_step(u: Tensor, state: State, c: Mapping[str, Tensor], dynamics: Dynamics) -> State:
-    """One step of LIF or, where the constants hold a_adapt, ALIF; the spikes are `.o` of the result."""
+class Charged(NamedTuple):
+    """A neuron in a step, before it spikes or not: potential and threshold, and what it carries on."""
+
+    v: Tensor
+    threshold: Tensor
+    i: Tensor | None
+    b: Tensor | None
+
+
+def charge(u: Tensor, state: State, c: Mapping[str, Tensor], dynamics: Dynamics) -> Charged:
+    """The part of a step of LIF or, where the constants hold a_adapt, ALIF, that comes before the spike."""
     threshold, b = c["v_th"], state.b
     if b is not None:
         b = b + c["a_adapt"] * (state.o - b)
@@ -141,6 +150,12 @@ def spiking_step(u: Tensor, state: State, c: Mapping[str, Tensor], dynamics: Dyn
     v, i = leak(u, state.v, state.i, c)
     if dynamics.reset == "soft":
         v = v - threshold * (state.o.detach() if dynamics.detach_reset else state.o)
+    return Charged(v, threshold, i, b)
+
+
+def spiking_step(u: Tensor, state: State, c: Mapping[str, Tensor], dynamics: Dynamics) -> State:
+    """One step of LIF or, where the constants hold a_adapt, ALIF; the spikes are `.o` of the result."""
+    v, threshold, i, b = charge(u, state, c, dynamics)
     o, wait = dynamics.surrogate.spike(v, threshold), state.wait
     if wait is not None:
         o = o * (wait <= 0)

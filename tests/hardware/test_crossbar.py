@@ -265,6 +265,8 @@ def test_the_split_of_read_noise_keeps_its_variance():
     octaves = math.log((HOUR + 20) / 100), math.log(100 / 1e-3), math.log(1e-3 / 500e-9)
     assert parts == pytest.approx([o / sum(octaves) for o in octaves], rel=1e-9)
     assert shares(chip("levels: null").crossbar, HOUR) == (1, 0, 0)
+    young = [shares(PCM.crossbar, seconds) for seconds in np.geomspace(1e-3, 1e9, 200)]
+    assert min(map(min, young)) == 0.0  # after less than a trial nothing is slower; never less than nothing
 
 
 def test_slow_noise_changes_within_a_trial_and_the_frozen_part_does_not():

@@ -40,7 +40,7 @@ def shares(crossbar: Crossbar, time: float) -> Shares:
     if not total:  # nothing has fluctuated yet
         return Shares(1.0, 0.0, 0.0)
     read, slow = math.log(inner[0] / ends[0]) / total, math.log(inner[1] / inner[0]) / total
-    return Shares(1 - read - slow, slow, read)
+    return Shares(max(0.0, 1 - read - slow), slow, read)  # rounding may leave less than nothing
 
 
 def read_sigma(g: Tensor, programmed: Tensor, crossbar: Crossbar, time: float, largest: Tensor | float = 1.0) -> Tensor:

@@ -1,0 +1,89 @@
+"""behaviour on the command line."""
+
+import pytest
+from typer.testing import CliRunner
+
+from snnrobust.cli import app
+from snnrobust.evaluation import read_behaviour
+
+
+def run(*words):
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    path = tmp_path_factory.mktemp("behaviour") / "net.h5"
+    result = run("train", "--hidden", 8, "--epochs", 4, "--seed", 3, "-o", path)
+    assert result.exit_code == 0, result.output
+    return path
+
+
+def said(result):
+    assert result.exit_code == 0, result.output
+    return " ".join(result.stdout.split())
+
+
+def test_behaviour_prints_and_keeps(trained, tmp_path):
+    output = tmp_path / "b.h5"
+    words = (
+        "behaviour",
+        trained,
+        "--profile",
+        "pcm_ibm",
+        "--chips",
+        3,
+        "--samples",
+        12,
+        "--time",
+        "25,1y",
+        "-o",
+        output,
+    )
+    text = said(run(*words))
+    for part in (
+        "behaviour of 3 chips on 12 samples",
+        "nominal",
+        "pcm_ibm 25 s",
+        "pcm_ibm 1y",
+        "layer0 (8)",
+        "silent:",
+    ):
+        assert part in text
+    assert "3 chips x" in text
+    assert read_behaviour(output).conditions == ("nominal", "pcm_ibm 25 s", "pcm_ibm 1y")
+    assert said(run(*words)) == text
+
+
+def test_modes_stand_side_by_side(trained):
+    text = said(
+        run(
+            "behaviour",
+            trained,
+            "--profile",
+            "dynapse1",
+            "--chips",
+            2,
+            "--samples",
+            9,
+            "--calibration",
+            "none,core_mean",
+        )
+    )
+    assert "dynapse1 (core_mean)" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--time", "1h"), "nothing in dynapse1 depends on the time since programming"),
+        (("--time", "soon"), "time: 'soon' is not a time"),
+        (("--temperature", "warm"), "temperature: 'warm' must be numbers with commas"),
+        (("--samples", "0"), "samples"),
+    ],
+)
+def test_wrong_options_are_one_line(trained, words, message):
+    result = run("behaviour", trained, "--profile", "dynapse1", *words)
+    assert result.exit_code == 2
+    assert message in result.output
+    assert "Traceback" not in result.output
