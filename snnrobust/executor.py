@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import connection, get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import NamedTuple, Protocol, TypeVar
@@ -207,6 +207,7 @@ def _started(count: int, content: bytes) -> Iterator[list[_Worker]]:
     workers: list[_Worker] = []
     try:
         # Ctrl-C reaches every process of the terminal: workers inherit that it is held back, and end when asked to.
+        resource_tracker.ensure_running()  # whose own start, with the first worker, would let it through again
         held = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         try:
             for _ in range(count):

@@ -50,12 +50,17 @@ def blocks_of(monkeypatch):
 @pytest.mark.slow
 def test_results_are_the_same_bits_whatever_the_workers_and_blocks(network, task, blocks_of):
     nets = {"net": network(), "module": Module(Sums(), {"linear.weight": "weight", "linear.bias": "bias"})}
-    conditions = [0.0, 0.3, load_profile("dynapse1"), load_profile("pcm_ibm")]
-    options = {"instances": 7, "keep_samples": True, "calibration": ("none", "in_the_loop"), "tuning": Tuning(epochs=1)}
+    conditions = [0.3, load_profile("pcm_ibm")]
+    options = {
+        "instances": 7,
+        "keep_samples": True,
+        "calibration": ("none", "in_the_loop"),
+        "tuning": Tuning(epochs=1, knobs=("bias",)),
+    }
     blocks_of(3)
     expected = quietly(nets, conditions, task, **options)
     assert expected.accuracy.std(-1).max() > 0
-    for workers, size in ((1, 5), (2, 3), (3, 2)):
+    for workers, size in ((2, 5), (3, 2)):
         blocks_of(size)
         found = quietly(nets, conditions, task, executor=Processes(workers), **options)
         for name, values in expected.measures.items():
@@ -106,10 +111,6 @@ def test_verdicts_are_those_of_the_complete_prefix(linear, task, blocks_of):
     for c, row in enumerate(found.summary()):
         assert (row.verdict, row.chips_passed) == RULE.decide(everything.accuracy[0, c])
     assert found.summary() == quietly({"net": linear()}, levels, task, **options).summary()
-    # What was given out before the verdict has ended: no more than there were workers goes beyond it.
-    run = (~np.isnan(found.accuracy[0])).sum(-1)
-    needed = [row.chips for row in found.summary()]
-    assert all(have <= need + 2 * executor.workers for have, need in zip(run, needed, strict=True))
 
 
 @pytest.mark.parametrize("at", [1, 4, 11])
@@ -129,7 +130,7 @@ def test_holes_that_an_interruption_leaves_do_not_count(linear, task, blocks_of,
 
 # Interruptions
 
-CHIPS = 2500
+CHIPS = 1200
 LINE = "interrupted; finished work is kept, the same command goes on from there"
 
 
