@@ -12,7 +12,7 @@ import pickle
 import signal
 import threading
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -40,7 +40,7 @@ class Executor(Protocol):
 
     def run(
         self, job: Callable[[U], R], units: Iterable[U], prepare: Callable[[], None] | None = None
-    ) -> Iterator[tuple[U, R]]:
+    ) -> Generator[tuple[U, R], None, None]:
         """Units and their results as they end; close the iterator to stop what still runs.
 
         Args:
@@ -60,7 +60,7 @@ class Serial:
 
     def run(
         self, job: Callable[[U], R], units: Iterable[U], prepare: Callable[[], None] | None = None
-    ) -> Iterator[tuple[U, R]]:
+    ) -> Generator[tuple[U, R], None, None]:
         """See `Executor.run`."""
         for unit in units:
             yield unit, job(unit)
@@ -88,7 +88,7 @@ class Processes:
 
     def run(
         self, job: Callable[[U], R], units: Iterable[U], prepare: Callable[[], None] | None = None
-    ) -> Iterator[tuple[U, R]]:
+    ) -> Generator[tuple[U, R], None, None]:
         """See `Executor.run`. After an error the units that run come to their end, then it is raised.
 
         Raises:
@@ -107,12 +107,12 @@ class Processes:
                 busy[worker.connection] = worker, unit
             while busy:
                 for ready in connection.wait(list(busy)):
-                    worker, unit = busy.pop(ready)  # type: ignore[call-overload]  # only connections are waited for
+                    worker, unit = busy.pop(ready)  # type: ignore[call-overload]
                     found = worker.take()
                     if found.error is not None:
                         failure = failure or found.error
                         continue
-                    yield unit, found.result  # type: ignore[misc]  # what the job gave
+                    yield unit, found.result
                     for unit in () if failure else islice(left, 1):
                         worker.give(unit)
                         busy[worker.connection] = worker, unit
