@@ -249,20 +249,20 @@ def _ended(code: int | None) -> str:
 def _work(pipe: Connection) -> None:
     """What a worker does: the job's units as they come, until it is ended."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    job, failure = None, None
+    with suppress(EOFError, OSError):  # the parent has ended
+        _serve(pipe)
+
+
+def _serve(pipe: Connection) -> None:
+    job, failure, content = None, None, pipe.recv_bytes()
     try:
-        job, prepare = pickle.loads(pipe.recv_bytes())
+        job, prepare = pickle.loads(content)
         if prepare is not None:
             prepare()
-    except EOFError:
-        return
     except Exception as error:
         failure = error
     while True:
-        try:
-            unit = pickle.loads(pipe.recv_bytes())
-        except EOFError:
-            return
+        unit = pickle.loads(pipe.recv_bytes())
         try:
             if failure is not None:
                 raise failure
