@@ -137,7 +137,7 @@ Threads = Annotated[
 Workers = Annotated[
     int,
     typer.Option(
-        help="Processes that share the blocks of chips, and the threads; pays off where chips run on the eager engine. "
+        help="Processes that share the blocks of chips, and the threads; meant for chips that run on the eager engine. "
         "Results do not depend on it.",
         min=1,
     ),
