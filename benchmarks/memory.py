@@ -22,13 +22,22 @@ from speed_case import Case, build, network
 import snnrobust.snn.engines.stack  # noqa: F401 (the engine's imports belong to the imports)
 from snnrobust.evaluation.montecarlo import evaluate
 from snnrobust.hardware import Chip, load_profile
+from snnrobust.snn import Network
 from snnrobust.tasks import Split
 
 
-def peak() -> float:
-    """MB of resident memory, at most so far."""
-    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def peak(who: int = resource.RUSAGE_SELF) -> float:
+    """MB of resident memory, at most so far, of this process or of the largest that it has waited for."""
+    size = resource.getrusage(who).ru_maxrss
     return size / (1e6 if sys.platform == "darwin" else 1e3)
+
+
+def workload(neurons: int, samples: int) -> tuple[Network, Split]:
+    """A network of the speed benchmarks, and samples for it."""
+    data = build(replace(Case(), neurons=neurons, batch=samples, instances=1))
+    x, y = np.ascontiguousarray(data.x.transpose(0, 1).numpy()), data.y.numpy()
+    split = Split(x, y, np.full(len(y), x.shape[1]), np.arange(len(y)))
+    return network(data.case, data.nominal, "auto"), split
 
 
 def main() -> None:
@@ -39,10 +48,7 @@ def main() -> None:
     warnings.filterwarnings("ignore", message="relative spread has no effect")
     torch.set_num_threads(1)  # the kernels have threads of their own
     imports = peak()
-    data = build(replace(Case(), batch=1000, instances=1))
-    x, y = np.ascontiguousarray(data.x.transpose(0, 1).numpy()), data.y.numpy()
-    split = Split(x, y, np.full(len(y), x.shape[1]), np.arange(len(y)))
-    net, chip = network(data.case, data.nominal, "auto"), Chip(load_profile("dynapse1"))
+    (net, split), chip = workload(256, 1000), Chip(load_profile("dynapse1"))
     ready = peak()
     print(f"imports {imports:.0f} MB, with data and network {ready - imports:.0f} MB more")
     for count in sorted({min(16, most), min(100, most), min(1000, most), most}):

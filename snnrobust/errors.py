@@ -34,6 +34,10 @@ class MeasurementError(SnnRobustError):
     """A file of measurements that is missing, malformed or says too little."""
 
 
+class WorkerError(SnnRobustError):
+    """A worker process that was killed."""
+
+
 class ConfigError(SnnRobustError):
     """An argument outside its domain."""
 

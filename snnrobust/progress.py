@@ -23,6 +23,10 @@ class Progress:
         self.done += count
         self.show(note)
 
+    def leave_out(self, count: int) -> None:
+        """Count units that are not wanted any more: neither the rest nor the rate has them."""
+        self.total -= count
+
     def show(self, note: str) -> None:
         """Show the state; this base shows nothing."""
 
@@ -34,7 +38,14 @@ class Progress:
         rate = finished / elapsed
         left = (self.total - self.done) / rate
         shown = f"{rate:.1f}/s" if rate >= 1 else f"{1 / rate:.1f} s each"
-        return f"{shown}, {left / 60:.0f} min left" if left > 90 else f"{shown}, {left:.0f} s left"
+        return f"{shown}, {_duration(left)} left"
+
+
+def _duration(seconds: float) -> str:
+    if seconds <= 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
 
 
 class _Lines(Progress):
@@ -64,7 +75,7 @@ class _Bar(Progress):
 
     def show(self, note: str) -> None:
         text = "  ".join(p for p in (self.remaining(), note) if p)
-        self.bar.update(self._task, completed=self.done, note=text)
+        self.bar.update(self._task, completed=self.done, total=self.total, note=text)
 
 
 @contextmanager

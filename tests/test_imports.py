@@ -14,7 +14,7 @@ import snnrobust
 PACKAGE = Path(snnrobust.__file__).parent
 CHAIN = ("snn", "hardware", "training", "evaluation", "report", "cli")
 DYNAPSE2 = str(Path(__file__).parents[1] / "hardware_profiles" / "dynapse2.yaml")
-LEAVES = ("tasks", "storage", "errors", "progress", "compiled")
+LEAVES = ("tasks", "storage", "errors", "progress", "compiled", "executor")
 
 
 def imports(path: Path) -> set[str]:

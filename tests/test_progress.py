@@ -46,6 +46,7 @@ def test_what_was_done_before_counts_but_not_for_the_rate(monkeypatch):
     [
         (2.0, 10, "5.0/s, 18 s left"),
         (100.0, 10, "10.0 s each, 15 min left"),
+        (100.0, 1, "100.0 s each, 2 h 45 min left"),
         (0.0, 10, ""),
         (5.0, 0, ""),
     ],
@@ -56,6 +57,23 @@ def test_rate_and_time_left(monkeypatch, seconds, finished, text):
     shown = Progress("chips", 100)
     shown.done += finished
     assert shown.remaining() == text
+
+
+def test_the_lines_of_a_long_run(capsys, monkeypatch):
+    """Ten thousand chips at 10 a second: a line each ten seconds; what is left out counts no more."""
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    with progress("chips", 10_000, done=1000) as shown:
+        for block in range(60):
+            now[0] += 3.2
+            if block == 40:
+                shown.leave_out(4000)
+            shown.advance(32, note="a on b")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "chips: 1032/10000  10.0/s, 15 min left  a on b"
+    assert lines[1] == "chips: 1160/10000  10.0/s, 15 min left  a on b"
+    assert lines[-1] == "chips: 2824/6000  10.0/s, 5 min left  a on b"
+    assert len(lines) == 15
 
 
 def test_silence_on_request(capsys):

@@ -138,3 +138,11 @@ Threads = Annotated[
         show_default=False,
     ),
 ]
+Workers = Annotated[
+    int,
+    typer.Option(
+        help="Processes that share the blocks of chips, and the threads; meant for chips that run on the eager engine. "
+        "Results do not depend on it.",
+        min=1,
+    ),
+]

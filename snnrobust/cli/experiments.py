@@ -23,6 +23,7 @@ from snnrobust.cli.app import (
     Threads,
     Trials,
     Until,
+    Workers,
     app,
     typed_options,
 )
@@ -220,10 +221,12 @@ def deploy(
     seed: Seed = 1,
     data: Data = None,
     threads: Threads = None,
+    workers: Workers = 1,
     overwrite: Overwrite = False,
 ) -> None:
     """Deploy one trained network on simulated chips of a profile."""
     from snnrobust.evaluation import benchmark as run_benchmark
+    from snnrobust.executor import executor_of
     from snnrobust.hardware import load_profile
 
     check_output(output, [run])
@@ -242,6 +245,7 @@ def deploy(
         keep_samples=keep_samples,
         run=output,
         overwrite=overwrite,
+        executor=executor_of(workers),
         limits=limits,
         unlisted=unlisted,
         only=only,
@@ -271,10 +275,12 @@ def benchmark(
     seed: Seed = 1,
     data: Data = None,
     threads: Threads = None,
+    workers: Workers = 1,
     overwrite: Overwrite = False,
 ) -> None:
     """Test trained networks over mismatch levels and profiles, on the same simulated chips."""
     from snnrobust.evaluation import benchmark as run_benchmark
+    from snnrobust.executor import executor_of
     from snnrobust.hardware import load_profile
 
     check_output(output, runs)
@@ -297,6 +303,7 @@ def benchmark(
         keep_samples=keep_samples,
         run=output,
         overwrite=overwrite,
+        executor=executor_of(workers),
     )
     print_result(result, specification, drop)
 

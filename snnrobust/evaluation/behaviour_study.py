@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 from snnrobust.errors import ConfigError
 from snnrobust.evaluation.behaviour import NOMINAL, Behaviour, read_behaviour
 from snnrobust.evaluation.certificate import spread_samples
+from snnrobust.evaluation.conditions import Condition
 from snnrobust.evaluation.kept import Kept
-from snnrobust.evaluation.montecarlo import Condition, identity, population
+from snnrobust.evaluation.montecarlo import identity, population
 from snnrobust.evaluation.observation import chips_at_once, decisions, network_of, observe
 from snnrobust.hardware.calibration import UNCALIBRATED, modes_of, remarks
 from snnrobust.hardware.chip import Chip

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from snnrobust.errors import ConfigError, unknown
+from snnrobust.evaluation.conditions import Condition, deployments_of, level_of, notes_of, profile_of, tuning_of
 from snnrobust.evaluation.resampling import Samples, numbered
 from snnrobust.evaluation.results import ResultFile
 from snnrobust.evaluation.sequences import Stopping
 from snnrobust.evaluation.tolerance import Tolerance
+from snnrobust.executor import Executor, Serial, Threads
 from snnrobust.hardware import individual
-from snnrobust.hardware.calibration import IN_THE_LOOP, modes_of, remarks
-from snnrobust.hardware.chip import Chip
+from snnrobust.hardware.calibration import IN_THE_LOOP, modes_of
 from snnrobust.hardware.deployment import Deployment
 from snnrobust.hardware.model import Deployable
 from snnrobust.hardware.module import Module
@@ -165,37 +166,41 @@ def block_size(net: Deployable, data: Split) -> int:
     return int(max(1, BLOCK_BYTES // one))
 
 
-def level_of(profile: Profile) -> float:
-    """Relative level of a level sweep's profile; NaN for a chip's."""
-    if profile.kind != "relative":
-        return float("nan")
-    device = [entry.components.device for entry in profile.parameters.given().values()]
-    return max((d.spread for d in device if d is not None), default=0.0)
-
-
-class Condition(NamedTuple):
-    """What networks are tested under: a chip, and what a lab did to it."""
-
-    profile: Profile
-    calibration: str = "none"
-
-    @property
-    def in_the_loop(self) -> bool:
-        """Whether chips are calibrated in the loop."""
-        return self.calibration == IN_THE_LOOP
-
-    @property
-    def name(self) -> str:
-        """The profile's name, with the mode of calibration where there is one."""
-        return self.profile.name if self.calibration == "none" else f"{self.profile.name} ({self.calibration})"
-
-
 class Unit(NamedTuple):
     """One piece of work: a block of chips of one network under one condition, both by position."""
 
     model: int
     condition: int
     block: range
+
+
+@dataclasses.dataclass(frozen=True)
+class Blocks:
+    """The job of a benchmark: the measures of a unit's chips, wherever it is run.
+
+    Attributes:
+        deployments: Networks on chips, by model and condition.
+        data: Samples.
+        trials: Passes over the data.
+        keep_samples: As for `run_block`.
+        tuned: Conditions whose chips are calibrated in the loop.
+        loop: The task and how they are calibrated; None where none are.
+    """
+
+    deployments: Sequence[Sequence[Deployment]]
+    data: Split
+    trials: int = 1
+    keep_samples: bool = False
+    tuned: frozenset[int] = frozenset()
+    loop: tuple[Task, Tuning] | None = None
+
+    def __call__(self, unit: Unit) -> dict[str, NDArray[Any]]:
+        """See `run_block`."""
+        deployment = self.deployments[unit.model][unit.condition]
+        if self.loop is not None and unit.condition in self.tuned:
+            task, tuning = self.loop
+            deployment = finetune(deployment, task, chips=unit.block, show_progress=False, **vars(tuning)).deployment
+        return run_block(deployment, self.data, unit.block, trials=self.trials, keep_samples=self.keep_samples)
 
 
 def benchmark(
@@ -214,6 +219,7 @@ def benchmark(
     run: str | Path | None = None,
     overwrite: bool = False,
     show_progress: bool = True,
+    executor: Executor = Serial(),  # noqa: B008 (it has no state)
     **deploy: Any,  # noqa: ANN401 (keywords of Chip.deploy)
 ) -> Tolerance:
     """Deploy networks on the same sampled chips under several conditions and test every chip.
@@ -237,6 +243,7 @@ def benchmark(
             None keeps nothing.
         overwrite: Replace a run file of another experiment.
         show_progress: Show progress on the standard error stream.
+        executor: Who runs the blocks, such as `Processes(4)`; results do not depend on it.
         **deploy: Keywords of `Chip.deploy`: limits, unlisted, only.
 
     Returns:
@@ -246,8 +253,9 @@ def benchmark(
         ConfigError: For an argument outside its domain.
         ProfileError: If a network may not be deployed, or a profile has no numbers for a mode of calibration.
         RunFileError: If the run file holds another experiment.
+        WorkerError: If a worker process was killed; what was finished is in the run file.
     """
-    profiles = [_profile(c) for c in conditions]
+    profiles = [profile_of(c) for c in conditions]
     modes = [calibration] if isinstance(calibration, str) else list(calibration)
     cells = [Condition(profile, mode) for profile in profiles for mode in modes_of(profile, modes)]
     names = [cell.name for cell in cells]
@@ -260,9 +268,9 @@ def benchmark(
     if keep_samples and trials > 1:
         raise ConfigError(f"keep_samples: needs 1 trial, not {trials}; a sample is right or wrong in a single pass")
     data = samples_for(purpose, task)
-    loop = _tuning(tuning, cells, purpose)
+    loop = tuning_of(tuning, cells, purpose)
     plain = {name: net.net if isinstance(net, TrainedModel) else net for name, net in nets.items()}
-    deployments = _deploy(plain, cells, instances=instances, seed=seed, purpose=purpose, **deploy)
+    deployments = deployments_of(plain, cells, instances=instances, seed=seed, purpose=purpose, **deploy)
     result = Tolerance.empty(
         list(nets),
         names,
@@ -270,7 +278,7 @@ def benchmark(
         instances,
         metric=task.metric,
         notes={
-            cell.name: _notes(task, [row[c] for row in deployments], loop if cell.in_the_loop else None)
+            cell.name: notes_of(task, [row[c] for row in deployments], loop if cell.in_the_loop else None)
             for c, cell in enumerate(cells)
         },
         population=population(task, len(data), instances, seed, purpose, trials, until),
@@ -298,16 +306,21 @@ def benchmark(
         left = [unit for unit in units if not file.has(*unit)]
         total, rest = instances * len(nets) * len(cells), sum(len(unit.block) for unit in left)
         with progress("chips", total, done=total - rest, show=show_progress) as shown:
-            for unit in left:
-                if _decided(result, unit):
-                    continue
-                deployment = deployments[unit.model][unit.condition]
-                if loop is not None and cells[unit.condition].in_the_loop:
-                    found = finetune(deployment, task, chips=unit.block, show_progress=False, **vars(loop))
-                    deployment = found.deployment
-                measures = run_block(deployment, data, unit.block, trials=trials, keep_samples=keep_samples)
-                file.add(*unit, measures)
-                shown.advance(len(unit.block), note=f"{list(nets)[unit.model]} on {names[unit.condition]}")
+
+            def wanted() -> Iterator[Unit]:
+                """Units of cells that are not decided when their turn comes."""
+                for unit in left:
+                    if _decided(result, unit):
+                        shown.leave_out(len(unit.block))
+                    else:
+                        yield unit
+
+            tuned = frozenset(c for c, cell in enumerate(cells) if cell.in_the_loop)
+            job = Blocks(deployments, data, trials, keep_samples, tuned, None if loop is None else (task, loop))
+            with closing(executor.run(job, wanted(), Threads.shared(executor.workers))) as finished:
+                for unit, measures in finished:
+                    file.add(*unit, measures)
+                    shown.advance(len(unit.block), note=f"{list(nets)[unit.model]} on {names[unit.condition]}")
         for m, net in enumerate(plain.values()):
             if math.isnan(result.nominal[m]) and 0.0 not in result.levels:
                 result.nominal[m] = nominal_accuracy(net, data, task.metric)
@@ -335,44 +348,6 @@ def samples_for(purpose: str, task: Task) -> Split:
     if data is None:
         raise ConfigError(f"purpose: task {task.name} has no validation data")
     return data
-
-
-def _profile(condition: Profile | float) -> Profile:
-    if isinstance(condition, str):
-        raise ConfigError(f"conditions: {condition!r} must be a profile or a level; load_profile(name) gives a profile")
-    return condition if isinstance(condition, Profile) else Profile.relative(condition)
-
-
-def _deploy(nets: Mapping[str, Deployable], cells: Sequence[Condition], **deploy: Any) -> list[list[Deployment]]:  # noqa: ANN401 (keywords of Chip.deploy)
-    with warnings.catch_warnings():  # the notes say the same, once a condition
-        warnings.simplefilter("ignore")
-        return [
-            [
-                Chip(cell.profile).deploy(net, calibration="none" if cell.in_the_loop else cell.calibration, **deploy)
-                for cell in cells
-            ]
-            for net in nets.values()
-        ]
-
-
-def _tuning(tuning: Tuning | None, cells: Sequence[Condition], purpose: str) -> Tuning | None:
-    """How chips are calibrated in the loop; None where none are."""
-    if not any(cell.in_the_loop for cell in cells):
-        if tuning is not None:
-            raise ConfigError(f"tuning: no chips are calibrated in the loop; calibration must name {IN_THE_LOOP}")
-        return None
-    if purpose == "validation":
-        raise ConfigError("purpose: validation chips are tested on the data that calibration in the loop chooses by")
-    return Tuning() if tuning is None else tuning
-
-
-def _notes(task: Task, deployments: Sequence[Deployment], tuning: Tuning | None) -> tuple[str, ...]:
-    lines = [line for deployment in deployments for line in deployment.notes]
-    if tuning is not None:
-        before = [line for d in deployments for line in remarks(d.placement)]  # that they are not calibrated
-        lines = [line for line in lines if line not in before]
-        lines += [line for d in deployments for line in tuning.remarks(task, d)]
-    return tuple(dict.fromkeys(lines))
 
 
 def population(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -54,13 +55,15 @@ def chip_scores(deployment: Deployment, data: Split, metric: str = "accuracy", *
         metric: "accuracy" or "balanced accuracy".
         trials: Passes over the data, over which scores are averaged.
     """
-    parts = [
-        _block(deployment, data, block, metric, trials) for block in deployment.blocks(block_size(deployment.net, data))
-    ]
+    blocks = deployment.blocks(block_size(deployment.net, data))
+    parts = [block_scores(deployment, data, block, metric, trials=trials) for block in blocks]
     return Scores(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
-def _block(deployment: Deployment, data: Split, block: range, metric: str, trials: int) -> Scores:
+def block_scores(
+    deployment: Deployment, data: Split, block: Sequence[int], metric: str = "accuracy", *, trials: int = 1
+) -> Scores:
+    """`chip_scores` of some of the chips, by their numbers."""
     right, margin = np.zeros((2, len(block), len(data)))
     for rows, y, logits in answers(deployment, data, block, trials=trials):
         hit = (logits.argmax(-1) == y) & logits.isfinite().all(-1)

@@ -13,33 +13,25 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from snnrobust.errors import ConfigError, ProfileError
 from snnrobust.evaluation.analyses import Piece, anew, readable
-from snnrobust.evaluation.montecarlo import block_size, run_block
+from snnrobust.evaluation.design_chips import SMALLEST, DesignChips, largest
 from snnrobust.evaluation.requirement import Requirement, Verdict
-from snnrobust.evaluation.scores import deployed
 from snnrobust.evaluation.spreads import Knob, knobs
 from snnrobust.evaluation.statistics import Yield
 from snnrobust.hardware.area import transistor_area, trim_bits
-from snnrobust.hardware.deployment import Deployment
 from snnrobust.hardware.model import Deployable
 from snnrobust.hardware.profile import Profile, parse_profile
-from snnrobust.hardware.randomness import Purpose
 from snnrobust.progress import progress
 from snnrobust.storage import Array, Group, Scalar
-from snnrobust.tasks import Split, Task
-
-SMALLEST, LARGEST = 1 / 64, 8.0
-"""Ends of the search, in multiples of the profile's spread."""
-PRECISION = 0.05
-"""Relative width of a bracket at its end."""
+from snnrobust.tasks import Task
 
 
 class Limit(NamedTuple):
@@ -219,7 +211,7 @@ def specify(
     requirement.most_failures(fresh_chips or chips)
     every = knobs(profile, net)
     prices = _prices(every, costs or {})
-    design = _Design(net, profile, task.test, task.metric, requirement, chips, seed, deploy, piece)
+    design = DesignChips(net, profile, task.test, task.metric, requirement, chips, seed, deploy, piece)
     zero = {knob.role: 0.0 for knob in every}
     if not design.holds(zero):
         found = design.observed(zero)
@@ -230,9 +222,10 @@ def specify(
     alone, beside, ends = {}, {}, {role: _allowed(profile, role) for role in zero}
     with progress("searches", 2 * len(every) + 1, show=show_progress) as shown:
         for role in zero:
-            alone[role] = design.largest(role, zero, ends[role])
+            alone[role] = design.largest(partial(_with, zero, role), ends[role])
             shown.advance(note=f"{role} alone")
-            beside[role] = design.largest(role, {}, ends[role]) if design.holds({role: 0.0}) else None
+            possible = design.holds({}) or design.holds({role: 0.0})
+            beside[role] = design.largest(partial(_with, {}, role), ends[role]) if possible else None
             shown.advance(note=f"{role} beside the others")
         joint = _joint(design, every, alone, prices)
         shown.advance(note="together")
@@ -258,89 +251,9 @@ def _prices(every: list[Knob], costs: Mapping[str, float]) -> dict[str, float]:
     return {knob.role: float(costs.get(knob.role, knob.devices)) for knob in every}
 
 
-@dataclass(frozen=True)
-class _Design:
-    """A network on chips of a profile with other spreads, and whether they meet the requirement."""
-
-    net: Deployable
-    profile: Profile
-    data: Split
-    metric: str
-    requirement: Requirement
-    chips: int
-    seed: int
-    deploy: Mapping[str, Any]
-    piece: Piece = anew
-
-    def deployed(self, factors: Mapping[str, float], purpose: Purpose, chips: int) -> Deployment:
-        """The network on chips with these spreads."""
-        return deployed(self.profile.scaled(factors), self.net, chips, self.seed, purpose, **self.deploy)
-
-    def holds(self, factors: Mapping[str, float]) -> bool:
-        """Whether the lower bound of the design chips' yield reaches the share; stops once it cannot."""
-        most = self.requirement.most_failures(self.chips)
-
-        def tried() -> dict[str, NDArray[np.bool_]]:
-            failures, deployment = 0, self.deployed(factors, "validation", self.chips)
-            for block in deployment.blocks(block_size(self.net, self.data)):
-                failures += len(block) - self._passed(deployment, block)
-                if failures > most:
-                    break
-            return {"holds": np.array(failures <= most)}
-
-        return bool(self.piece(f"holds/{_named(factors)}", tried)["holds"])
-
-    def largest(self, role: str, others: Mapping[str, float], most: float) -> float:
-        """The largest factor of one spread beside others, up to `most`."""
-        return _largest(lambda factor: self.holds({**others, role: factor}), most)
-
-    def observed(
-        self, factors: Mapping[str, float], purpose: Purpose = "validation", chips: int | None = None
-    ) -> Yield:
-        """Yield of the design chips, or of others."""
-        count = chips or self.chips
-
-        def scored() -> dict[str, NDArray[np.int64]]:
-            deployment = self.deployed(factors, purpose, count)
-            blocks = deployment.blocks(block_size(self.net, self.data))
-            return {"passed": np.array(sum(self._passed(deployment, b) for b in blocks))}
-
-        passed = self.piece(f"{purpose}/{count}/{_named(factors)}", scored)["passed"]
-        return self.requirement.observed(int(passed), count)
-
-    def _passed(self, deployment: Deployment, block: range) -> int:
-        accuracy = run_block(deployment, self.data, block)[self.metric.replace(" ", "_")]
-        return int(self.requirement.passes(accuracy).sum())
-
-
-def _named(factors: Mapping[str, float]) -> str:
-    """A choice of spreads as the name of a piece of work."""
-    return ",".join(f"{role}={factor!r}" for role, factor in sorted(factors.items()))
-
-
-def _largest(holds: Callable[[float], bool], most: float = LARGEST) -> float:
-    """The largest factor up to `most` that holds, by bisection of its logarithm; 0 where the smallest does not hold."""
-    low = high = min(1.0, most)
-    if holds(low):
-        while low < most:
-            high = min(2 * low, most)
-            if not holds(high):
-                break
-            low = high
-        else:
-            return most
-    else:
-        while low > SMALLEST:
-            low /= 2
-            if holds(low):
-                break
-            high = low
-        else:
-            return 0.0
-    while high > low * (1 + PRECISION):
-        middle = math.sqrt(low * high)
-        low, high = (middle, high) if holds(middle) else (low, middle)
-    return low
+def _with(others: Mapping[str, float], role: str, factor: float) -> dict[str, float]:
+    """Factors of some roles, and of this one."""
+    return {**others, role: factor}
 
 
 def _allowed(profile: Profile, role: str) -> float:
@@ -353,11 +266,11 @@ def _allowed(profile: Profile, role: str) -> float:
             return False
         return True
 
-    return _largest(valid)
+    return largest(valid)
 
 
 def _joint(
-    design: _Design, every: list[Knob], alone: Mapping[str, float], prices: Mapping[str, float]
+    design: DesignChips, every: list[Knob], alone: Mapping[str, float], prices: Mapping[str, float]
 ) -> dict[str, float]:
     """The cheapest factors, of the ratios f^2 in proportion to L sqrt(c / sigma^2), none above what it may be alone."""
     ratios = {k.role: math.sqrt(alone[k.role]) * (prices[k.role] / k.spread**2) ** 0.25 for k in every}
@@ -366,7 +279,7 @@ def _joint(
     def of_size(size: float) -> dict[str, float]:
         return {role: min(size * ratio / most, alone[role]) for role, ratio in ratios.items()}
 
-    size = _largest(lambda t: design.holds(of_size(t))) if min(alone.values()) else 0.0
+    size = design.largest(of_size) if min(alone.values()) else 0.0
     if not size:
         tight = ", ".join(role for role, factor in alone.items() if not factor) or "all together"
         raise ProfileError(

@@ -2,12 +2,14 @@
 
 import math
 
+import numpy as np
 import pytest
 from planted import gaussian, norms, one_sample, yield_of
 from scipy.special import ndtri
 
 from snnrobust.errors import ConfigError, ProfileError
 from snnrobust.evaluation import Requirement, specify
+from snnrobust.evaluation.design_chips import DesignChips, largest
 from snnrobust.evaluation.scores import chip_scores, deployed
 from snnrobust.evaluation.spreads import knobs
 from snnrobust.hardware import Profile, load_profile
@@ -72,6 +74,25 @@ def test_together_they_are_the_cheapest(specified):
     assert least <= cost * (1 + 1e-9) < 1.01 * least
     assert found["gain"] == min(found.values())
     assert specified.relative_cost == pytest.approx(cost / (3 * 2 / LEVEL**2))
+
+
+def test_asking_the_weakest_first_finds_what_asking_all_finds():
+    """With less than two thirds of the work: single chips pass or fail, only their margins say which are weak."""
+    asked, work = Requirement(accuracy=1.0, share=0.95), {"all": 0, "weakest": 0}
+    found = {}
+    for how in work:
+        profile, data = Profile.relative(LEVEL, EVERY), one_sample().test
+        design = DesignChips(gaussian(), profile, data, "accuracy", asked, 500, 1, {})
+        for others in ({"weight": 0.0, "bias": 0.0}, {"weight": 0.5, "bias": 0.3}, {"weight": 0.9}):
+            if how == "all":
+                size = largest(lambda factor, others=others, design=design: design.holds({**others, "gain": factor}))
+            else:
+                size = design.largest(lambda factor, others=others: {**others, "gain": factor})
+            found.setdefault(how, []).append(size)
+        work[how] = sum(int((~np.isnan(known.accuracy)).sum()) for known in design.known.values())
+    assert found["all"] == found["weakest"]
+    assert len(set(found["all"])) > 1
+    assert work["weakest"] < 2 / 3 * work["all"]
 
 
 def test_a_spread_that_does_not_matter_is_open():
