@@ -7,8 +7,9 @@ r"""Every shipped profile at a glance: what a usual and a robust network reach o
 Trains the networks, then deploys them on the same chips of every profile: in every mode of calibration that the profile
 has numbers for, with its limits ignored and enforced, and on crossbars from 1 s to 1 year after programming. Writes
 results/hardware_atlas.csv and .png (of vowels hardware_atlas_vowels) beside this file, and the networks into
-results/atlas_networks. A profile whose lines in the CSV are of these networks is done; finished chips of any other one
-are kept in build/atlas. So an atlas goes on where it was interrupted.
+results/atlas_networks. A profile whose lines in the CSV are of these networks (column networks) is done; lines of
+others stay until it is their turn. Finished chips of an unfinished profile are kept in build/atlas, so that an
+interrupted atlas goes on.
 
     standard   cross-entropy alone
     robust     parameter attack and forward noise (Büchel, Faber and Muir, ICLR 2022)
@@ -184,12 +185,12 @@ def moves(profile: Profile) -> bool:
     return drifts or (bar.read_noise is not None and bar.read_noise.model not in ("none", "constant"))
 
 
-def read(path: Path, networks: str) -> list[Row]:
-    """Lines of a CSV that are of these networks; none where there is no such file."""
+def read(path: Path) -> list[Row]:
+    """Lines of a CSV; none where there is no such file."""
     if not path.exists():
         return []
     with path.open(newline="", encoding="utf-8") as file:
-        lines = [line for line in csv.DictReader(file) if line.get("networks") == networks]
+        lines = list(csv.DictReader(file))
     text = ("task", "split", "network", "profile", "calibration", "limits", "note", "networks")
     kept = [{n: v if n in text else float(v) if v else None for n, v in line.items()} for line in lines]
     return [Row(**{**line, "chips": int(line["chips"] or 0)}) for line in kept]  # type: ignore[arg-type]
@@ -229,9 +230,10 @@ def main() -> None:
     size = {"hidden": 24, "epochs": 3, "chips": 4} if quick else {"hidden": 128, "epochs": 20, "chips": arguments.chips}
     atlas = Atlas(task, load_task(name, encoding="delta"), folder, networks, **size)
     found = results / ("hardware_atlas" if name == "ecg4" else f"hardware_atlas_{name}")
-    rows = read(found.with_suffix(".csv"), atlas.digest)
+    rows = read(found.with_suffix(".csv"))
     profiles = [load_profile(one.name) for one in list_profiles()]
-    wanted = arguments.profiles or [p.name for p in profiles if p.name not in {row.profile for row in rows}]
+    done = {row.profile for row in rows if row.networks == atlas.digest}
+    wanted = arguments.profiles or [p.name for p in profiles if p.name not in done]
     order = [p.name for p in profiles]
     with progress("profiles", len(wanted)) as shown:
         for profile in (load_profile(name) for name in wanted):
