@@ -15,12 +15,13 @@ from snnrobust.cli.app import (
     Finetune,
     Knobs,
     Overwrite,
+    Result,
     Seed,
     Specification,
     Threads,
     app,
 )
-from snnrobust.cli.inputs import SECONDS, calibration_of, check_output, seconds, split, trained_models
+from snnrobust.cli.inputs import SECONDS, calibration_of, check_result, seconds, split, trained_models
 from snnrobust.cli.robustness import numbers
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def behaviour(
     calibration: Calibration = "none",
     finetune: Finetune = None,
     knobs: Knobs = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Run file for the results.")] = None,
+    output: Result = None,
     seed: Seed = 1,
     data: Data = None,
     threads: Threads = None,
@@ -54,11 +55,11 @@ def behaviour(
     from snnrobust.report.behaviour import behaviour_notes, chips_table, layers_table
     from snnrobust.report.text import console
 
-    check_output(output, [run])
+    check_result(output)
     conditions = environments(profile, time, temperature)
     models, task = trained_models([run], data)
     found = observed(
-        {name: model.net for name, model in models.items()},
+        models,
         conditions,
         task,
         instances=chips,

@@ -94,8 +94,8 @@ def export(
     table: Annotated[
         str,
         typer.Option(
-            help="Table of a .tex file: yield, sensitivity, tornado, specification, bits, tolerance, rare, worst_case "
-            "or certificate."
+            help="Table of a .tex file: yield, sensitivity, tornado, specification, bits, tolerance, rare, worst_case, "
+            "certificate or behaviour."
         ),
     ] = "yield",
     of: Of = None,

@@ -9,10 +9,11 @@ from snnrobust.evaluation.certificate import Certificate, certify, largest_k
 from snnrobust.evaluation.comparison import compare_conditions, compare_methods, paired_difference, yield_difference
 from snnrobust.evaluation.landscape import Landscape, slope
 from snnrobust.evaluation.montecarlo import benchmark, evaluate
+from snnrobust.evaluation.opened import open_results
 from snnrobust.evaluation.quantiles import quantile, simultaneous_confidence
 from snnrobust.evaluation.rare_chips import failures_by_common_factors, failures_by_subsets
 from snnrobust.evaluation.requirement import Requirement
-from snnrobust.evaluation.results import open_results, read_tolerance
+from snnrobust.evaluation.results import read_tolerance
 from snnrobust.evaluation.sensitivity import Sensitivity, sensitivity
 from snnrobust.evaluation.sensitivity_map import SensitivityMap, sensitivity_map
 from snnrobust.evaluation.sequences import Stopping, confidence_sequence

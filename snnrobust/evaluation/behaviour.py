@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from snnrobust.errors import RunFileError
+from snnrobust.errors import RunFileError, unknown
+from snnrobust.evaluation.analyses import analyses_of, readable
 from snnrobust.evaluation.statistics import passes
 from snnrobust.storage import Array, Group, open_run
 
+KIND = "behaviour"
 CHIP_MEASURES = ("accuracy", "balanced_accuracy", "nonfinite", "agreement", "latency", "energy")
 LAYER_MEASURES = ("spikes", "rate", "silent", "saturated", "tonic", "distance", "near")
 NOMINAL = "nominal"
@@ -73,6 +75,34 @@ class Behaviour:
         measures |= {name: np.full((*shape, len(layers)), np.nan) for name in LAYER_MEASURES}
         return cls(tuple(neurons), tuple(conditions), layers, counts, measures, **described)
 
+    @classmethod
+    def joined(cls, parts: Sequence[Behaviour]) -> Behaviour:
+        """Behaviour of the same chips on the same data side by side; NaN where a network was not run.
+
+        Args:
+            parts: At least one, of other networks or under other conditions.
+        """
+        neurons = {
+            model: {layer: int(count) for layer, count in zip(part.layers, row, strict=True) if count > 0}
+            for part in parts
+            for model, row in zip(part.models, part.neurons, strict=True)
+        }
+        notes: dict[str, tuple[str, ...]] = {}
+        for part in parts:
+            for name, lines in part.notes.items():
+                notes[name] = tuple(dict.fromkeys((*notes.get(name, ()), *lines)))
+        conditions = list(dict.fromkeys(name for part in parts for name in part.conditions))
+        first, chips = parts[0], max(part.accuracy.shape[-1] for part in parts)
+        about = {"metric": first.metric, "samples": first.samples, "population": first.population}
+        result = cls.empty(conditions, neurons, chips, notes=notes, **about)
+        for part in parts:
+            for m, c in np.ndindex(len(part.models), len(part.conditions)):
+                found = {name: values[m, c] for name, values in part.measures.items()}
+                found |= {name: found[name][:, part.neurons[m] > 0] for name in LAYER_MEASURES}
+                place = result.models.index(part.models[m]), conditions.index(part.conditions[c])
+                result.fill(*place, range(part.accuracy.shape[-1]), found)
+        return result
+
     def fill(self, model: int, condition: int, block: range, found: Mapping[str, NDArray[np.float64]]) -> None:
         """Enter what a block of chips did; of one chip on condition `NOMINAL`, for all."""
         own = self.neurons[model] > 0
@@ -116,7 +146,7 @@ class Behaviour:
         Raises:
             RunFileError: If the group holds something else.
         """
-        try:
+        with readable("behaviour"):
             result = cls(
                 _names(group, "model"),
                 _names(group, "condition"),
@@ -131,8 +161,6 @@ class Behaviour:
                 {name: tuple(map(str, lines)) for name, lines in json.loads(str(group.attrs["notes"])).items()},
                 str(group.attrs["population"]),
             )
-        except (RunFileError, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
-            raise RunFileError(f"behaviour: not a table of measures ({error})") from error
         chips = result.measures["accuracy"].shape[-1] if result.measures["accuracy"].ndim == 3 else -1
         shape = (len(result.models), len(result.conditions), chips, len(result.layers))
         wrong = [n for n in CHIP_MEASURES if result.measures[n].shape != shape[:3]]
@@ -148,13 +176,23 @@ def _names(group: Group, dim: str) -> tuple[str, ...]:
     return tuple(str(name) for name in group.array(dim).values)
 
 
-def read_behaviour(path: str | Path) -> Behaviour:
-    """The behaviour of chips in a run file.
+def read_behaviour(path: str | Path, *, of: str | None = None) -> Behaviour:
+    """The behaviour of chips in a run file: of one network, or of all side by side.
+
+    Args:
+        path: The run file.
+        of: Which analysis, "network on chip"; all by default.
 
     Raises:
-        RunFileError: If the file holds none.
+        RunFileError: If the file holds none, or several that are of other chips or data.
     """
-    stored = open_run(path)
-    if "behaviour" not in stored:
-        raise RunFileError(f"{path}: holds no behaviour of chips (kind: {stored.attrs.get('kind', 'unknown')})")
-    return Behaviour.from_group(stored.group("behaviour"))
+    found = {name: Behaviour.from_group(group) for name, group in analyses_of(open_run(path), KIND).items()}
+    if not found:
+        raise RunFileError(
+            f"{path}: holds no behaviour of chips; `snnrobust behaviour NET.h5 --profile P -o {path}` adds it"
+        )
+    if of is not None and of not in found:
+        raise RunFileError(unknown("behaviour of", of, found))
+    if of is None and len({(each.metric, each.samples, each.population) for each in found.values()}) > 1:
+        raise RunFileError(f"of: {path} has several, of other chips or data; give one of {', '.join(map(repr, found))}")
+    return Behaviour.joined(list(found.values())) if of is None else found[of]

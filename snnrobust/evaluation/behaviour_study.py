@@ -2,47 +2,36 @@
 
 from __future__ import annotations
 
-import json
+import functools
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from snnrobust.errors import ConfigError
-from snnrobust.evaluation.behaviour import NOMINAL, Behaviour, read_behaviour
+from snnrobust.evaluation.analyses import Arrays, Kept, Piece, keyed_by, once
+from snnrobust.evaluation.behaviour import KIND, NOMINAL, Behaviour
 from snnrobust.evaluation.certificate import spread_samples
 from snnrobust.evaluation.conditions import Condition
-from snnrobust.evaluation.kept import Kept
-from snnrobust.evaluation.montecarlo import identity, population
+from snnrobust.evaluation.montecarlo import population
 from snnrobust.evaluation.observation import chips_at_once, decisions, network_of, observe
 from snnrobust.hardware.calibration import UNCALIBRATED, modes_of, remarks
 from snnrobust.hardware.chip import Chip
 from snnrobust.hardware.deployment import Deployment
 from snnrobust.hardware.model import Deployable
 from snnrobust.hardware.profile import Profile
-from snnrobust.progress import progress
-from snnrobust.storage import open_run
-from snnrobust.tasks import Task
-from snnrobust.training.checkpoint import check_config
-from snnrobust.training.data import data_hash
+from snnrobust.progress import Progress, progress
+from snnrobust.tasks import Split, Task
 from snnrobust.training.finetune import finetune
+from snnrobust.training.record import TrainedModel
 from snnrobust.training.tuning import Tuning
 
 
-class _Unit(NamedTuple):
-    """A block of chips of one network under one condition, both by position."""
-
-    model: int
-    condition: int
-    block: range
-
-    @property
-    def name(self) -> str:
-        return f"{self.model}/{self.condition}/{self.block.start}"
-
-
 def behaviour(
-    nets: Mapping[str, Deployable],
+    nets: Mapping[str, Deployable | TrainedModel],
     conditions: Profile | Mapping[str, Profile],
     task: Task,
     *,
@@ -70,8 +59,9 @@ def behaviour(
         seed: Seed of the chips.
         calibration: Mode of calibration, or several, side by side, as in `benchmark`; also "in_the_loop".
         tuning: How chips are calibrated in the loop.
-        run: Run file for the results; each finished block is kept in its journal, and the same call goes on from there.
-        overwrite: Replace a run file of another experiment.
+        run: Run file for the results, one analysis a network, beside what it holds; finished blocks are kept in a
+            journal, and the same call goes on from there.
+        overwrite: Replace another behaviour of these networks in the file.
         show_progress: Show progress on the standard error stream.
         **deploy: Keywords of `Chip.deploy`: limits, unlisted, only.
 
@@ -85,57 +75,81 @@ def behaviour(
     cells = _cells(profiles, modes)
     if not nets or len(cells) < 2 or samples < 1:
         raise ConfigError("behaviour: at least one network, one condition and one sample are needed")
-    plain = {name: network_of(net) for name, net in nets.items()}
+    plain = {name: network_of(net.net if isinstance(net, TrainedModel) else net) for name, net in nets.items()}
     loop = _tuning(tuning, cells)
     data = spread_samples(task.test, samples)
     deployments = _deployed(plain, cells, instances=instances, seed=seed, **deploy)
-    config: dict[str, Any] = {
-        "models": {name: identity(net) for name, net in plain.items()},
+    options: dict[str, Any] = {
         "conditions": {name: [cell.profile.hash, cell.calibration] for name, cell in cells.items()},
-        "task": [task.name, task.encoding, task.split, data_hash(data)],
         "chips": {"instances": instances, "seed": seed},
         "deploy": {name: str(value) for name, value in sorted(deploy.items())},
         "in_the_loop": None if loop is None else loop.to_dict(),
     }
-    path = None if run is None else Path(run)
-    if path is not None and path.exists() and not overwrite:  # it is written when all is done
-        check_config(path, open_run(path), "behaviour", json.loads(json.dumps(config)))
-        return read_behaviour(path)
-    notes = {
-        name: _notes(task, [row[c] for row in deployments], cell, loop or Tuning())
-        for c, (name, cell) in enumerate(cells.items())
-    }
-    result = Behaviour.empty(
-        list(cells),
-        {name: {layer: own.neurons for layer, own in net.spiking.items()} for name, net in plain.items()},
-        instances,
-        metric=task.metric,
-        samples=len(data),
-        notes={name: lines for name, lines in notes.items() if lines},
-        population=population(task, len(data), instances, seed, "test", 1),
-    )
-    size = min(chips_at_once(net, data) for net in plain.values())
-    units = [
-        _Unit(m, c, block) for m, row in enumerate(deployments) for c, d in enumerate(row) for block in d.blocks(size)
-    ]
-    answers = [decisions(net, data) for net in plain.values()]
-    with Kept(path, config, list(nets), overwrite) as kept:
-        total = sum(len(unit.block) for unit in units)
-        done = sum(len(unit.block) for unit in units if unit.name in kept.found)
-        with progress("chips", total, done=done, show=show_progress) as shown:
-            for unit in units:
-                if unit.name not in kept.found:
-                    deployment, cell = deployments[unit.model][unit.condition], list(cells.values())[unit.condition]
-                    if loop is not None and cell.in_the_loop:
-                        tuned = finetune(deployment, task, chips=unit.block, show_progress=False, **vars(loop))
-                        deployment = tuned.deployment
-                    kept.add(unit.name, observe(deployment, data, unit.block, answers[unit.model]))
-                    shown.advance(len(unit.block), note=f"{list(nets)[unit.model]} on {list(cells)[unit.condition]}")
-        for unit in units:  # the network on no chip, which was run once, is every chip's
-            block = range(instances) if unit.condition == 0 else unit.block
-            result.fill(unit.model, unit.condition, block, kept.found[unit.name])
-        kept.finish("behaviour", {"behaviour": result.to_group()})
-    return result
+    path, chip = None if run is None else Path(run), ", ".join(dict.fromkeys(p.name for p in profiles.values()))
+    observed = _Observed(cells, task, data, instances, loop, min(chips_at_once(net, data) for net in plain.values()))
+    about = population(task, len(data), instances, seed, "test", 1)
+    parts, total = [], len(nets) * (1 + instances * (len(cells) - 1))
+    with progress("chips", total, show=show_progress) as shown:
+        for (name, net), own in zip(plain.items(), deployments, strict=True):
+            config = keyed_by(net, next(iter(profiles.values())), task, data, **options)
+            kept = Kept(path, KIND, name, nets[name], chip, config, overwrite=overwrite)
+            parts.append(once(kept, Behaviour, observed.network, name, own, about, shown))
+    return Behaviour.joined(parts)
+
+
+class _Observed(NamedTuple):
+    """How networks are observed.
+
+    Attributes:
+        cells: The conditions by name, the network on no chip first.
+        task: Data for calibration in the loop.
+        data: Samples that are observed.
+        instances: Number of chips.
+        tuning: How chips are calibrated in the loop; None where none are.
+        size: Most chips of a block.
+    """
+
+    cells: Mapping[str, Condition]
+    task: Task
+    data: Split
+    instances: int
+    tuning: Tuning | None
+    size: int
+
+    def network(
+        self, name: str, deployments: Sequence[Deployment], about: str, shown: Progress, *, piece: Piece
+    ) -> Behaviour:
+        """What the chips of a network do under each condition, block by block."""
+        net = network_of(deployments[0].net)
+        notes = {
+            label: _notes(self.task, deployment, cell, self.tuning or Tuning())
+            for deployment, (label, cell) in zip(deployments, self.cells.items(), strict=True)
+        }
+        result = Behaviour.empty(
+            list(self.cells),
+            {name: {layer: own.neurons for layer, own in net.spiking.items()}},
+            self.instances,
+            metric=self.task.metric,
+            samples=len(self.data),
+            notes={label: lines for label, lines in notes.items() if lines},
+            population=about,
+        )
+        reference = decisions(net, self.data)
+        for c, (deployment, (label, cell)) in enumerate(zip(deployments, self.cells.items(), strict=True)):
+            for block in deployment.blocks(self.size):
+                work = functools.partial(self.block, deployment, cell, block, reference)
+                found = piece(f"{c}/{block.start}/{len(block)}", work)
+                # The network on no chip, which was run once, is every chip's.
+                result.fill(0, c, range(self.instances) if c == 0 else block, found)
+                shown.advance(len(block), note=f"{name} on {label}")
+        return result
+
+    def block(self, deployment: Deployment, cell: Condition, block: range, reference: NDArray[np.int64]) -> Arrays:
+        """What a block of chips does."""
+        if self.tuning is not None and cell.in_the_loop:
+            how = vars(self.tuning)
+            deployment = finetune(deployment, self.task, chips=block, show_progress=False, **how).deployment
+        return observe(deployment, self.data, block, reference)
 
 
 def _cells(profiles: Mapping[str, Profile], modes: Sequence[str]) -> dict[str, Condition]:
@@ -185,16 +199,14 @@ def _deployed(
         ]
 
 
-def _notes(task: Task, deployments: Sequence[Deployment], cell: Condition, tuning: Tuning) -> tuple[str, ...]:
+def _notes(task: Task, deployment: Deployment, cell: Condition, tuning: Tuning) -> tuple[str, ...]:
     """What has to be said of a condition, and what it would cost to calibrate its chips in the loop instead."""
     if cell.profile.kind in UNCALIBRATED and not cell.in_the_loop:
         return ()
-    lines = []
-    for deployment in deployments:
-        before = remarks(deployment.placement) if cell.in_the_loop else []  # that they are not calibrated
-        lines += [line for line in deployment.notes if line not in before]
-        lines += ["energy not available: the profile states none"] if cell.profile.energy is None else []
-        lines += tuning.remarks(task, deployment) if cell.in_the_loop else [alternative(task, deployment, tuning)]
+    before = remarks(deployment.placement) if cell.in_the_loop else []  # that they are not calibrated
+    lines = [line for line in deployment.notes if line not in before]
+    lines += ["energy not available: the profile states none"] if cell.profile.energy is None else []
+    lines += tuning.remarks(task, deployment) if cell.in_the_loop else [alternative(task, deployment, tuning)]
     return tuple(dict.fromkeys(lines))
 
 

@@ -8,14 +8,13 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from snnrobust.errors import ConfigError, RunFileError
-from snnrobust.evaluation.behaviour import read_behaviour
+from snnrobust.errors import RunFileError
 from snnrobust.evaluation.tolerance import Tolerance
 from snnrobust.hardware.model import Deployable
 from snnrobust.hardware.module import Module
@@ -35,9 +34,6 @@ from snnrobust.storage import (
 )
 from snnrobust.training.checkpoint import check_config
 from snnrobust.training.record import TrainedModel, check_label
-
-if TYPE_CHECKING:
-    import xarray
 
 SECONDS_BETWEEN_FOLDS = 120.0
 
@@ -182,25 +178,6 @@ def read_tolerance(path: str | Path) -> tuple[Tolerance, Group]:
     for arrays in records.values():
         result.fill(arrays["place"], arrays)
     return result, stored
-
-
-def open_results(path: str | Path) -> xarray.Dataset:
-    """The results of a benchmark as an xarray Dataset over model, condition and instance (extra [xarray]).
-
-    Of the behaviour of chips, too, whose measures of layers have a fourth dimension.
-
-    Raises:
-        RunFileError: If the file holds neither.
-        ConfigError: If xarray is not installed.
-    """
-    try:
-        import xarray
-    except ImportError as error:
-        raise ConfigError("open_results: needs xarray; install snnrobust[xarray]") from error
-    found = read_behaviour(path) if "behaviour" in open_run(path) else read_tolerance(path)[0]
-    group = found.to_group()
-    arrays = {name: (array.dims, array.values, dict(array.attrs)) for name, array in group.arrays()}
-    return xarray.Dataset(arrays, attrs=dict(group.attrs))
 
 
 def hashes_of(result: Tolerance, stored: Group) -> dict[str, str]:

@@ -13,6 +13,7 @@ from snnrobust.report.figures import COLOURS, DASHED, INK, STYLE, WIDTH, short
 from snnrobust.report.text import percent, spread_text
 
 if TYPE_CHECKING:
+    from snnrobust.evaluation.behaviour import Behaviour
     from snnrobust.evaluation.sensitivity import Sensitivity
     from snnrobust.evaluation.specification import Specification
     from snnrobust.evaluation.tornado import Tornado
@@ -108,6 +109,34 @@ def worst_case_curves(found: WorstCase) -> Figure:
     unit = "% of each weight" if of_relative else f"σ of {short(found.profile, 30)}"
     ax.set_xlabel(f"half-width of the box, or standard deviation\n({unit})")
     figure.legend(loc="outside upper left", ncols=2, borderaxespad=0.2)
+    return figure
+
+
+@style.context(STYLE)
+def behaviour_by_condition(found: Behaviour) -> Figure:
+    """Accuracy under each condition and agreement with the network on no chip, mean over chips and their range.
+
+    Args:
+        found: Behaviour of one network.
+    """
+    figure = Figure(figsize=(WIDTH, 1.4 + 0.4 * len(found.conditions)))
+    ax = figure.subplots()
+    for values, shift, colour, marker in (
+        (found.accuracy[0], -0.13, _BLUE, "o"), (found.measures["agreement"][0], 0.13, _RED, "s"),
+    ):  # fmt: skip
+        for row, chips in enumerate(100 * values):
+            ax.plot([chips.min(), chips.max()], [row + shift] * 2, color=colour, linewidth=1.6)
+            ax.plot(chips.mean(), row + shift, marker, color=colour, markersize=5.5)
+    ax.set_yticks(range(len(found.conditions)), [short(name, 24) for name in found.conditions])
+    ax.set_ylim(len(found.conditions) - 0.5, -0.5)
+    ax.tick_params(axis="y", length=0)
+    ax.grid(visible=False, axis="y")
+    ax.set_xlabel("share of samples (%)")
+    handles = [
+        Line2D([], [], marker="o", color=_BLUE, markersize=5.5, label=found.metric),
+        Line2D([], [], marker="s", color=_RED, markersize=5.5, label="agreement"),
+    ]
+    figure.legend(handles=handles, loc="outside upper left", ncols=2, borderaxespad=0.2)
     return figure
 
 

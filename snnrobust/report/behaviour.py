@@ -1,4 +1,4 @@
-"""Tables of how chips behave, for the terminal."""
+"""Tables of how chips behave, and the answer as a sentence."""
 
 from __future__ import annotations
 
@@ -17,13 +17,57 @@ if TYPE_CHECKING:
 
 CRITERIA = (
     "agreement: share of samples that a chip answers as the network on no chip does; latency: until the answer of the "
-    "steps so far is the final one and stays, mean over samples, worst of all chips in brackets",
+    "steps so far is the final one and stays, mean over samples; rates and latencies are in the time of the network",
     "silent: no spike in any sample; saturated: at least "
     f"{percent(SATURATED)} % of the spikes that the refractory time leaves room for; tonic: spikes although nothing "
-    "arrives; mean share of neurons over chips in percent, most of any chip in brackets",
-    "distance: mean |v - threshold| before spike and reset, in units of the nominal threshold above rest; near: share "
-    f"of neurons and steps within {NEAR:g} of it, in percent. Rates and latencies are in the time of the network",
+    "arrives; shares of neurons in percent",
 )
+MARGINS = (
+    "distance: mean |v - threshold| before spike and reset, in units of the nominal threshold above rest; near: share "
+    f"of neurons and steps within {NEAR:g} of it, in percent. In brackets: the worst chip, or the range of chips",
+)
+
+
+def behaviour_statement(found: Behaviour) -> str:
+    """Where chips agree least with the network on no chip, and how many have outputs that are not finite."""
+    agreement = found.measures["agreement"][:, 1:].mean((0, 2))
+    worst = int(np.argmin(agreement))
+    chips = int((found.measures["nonfinite"][:, 1:] > 0).any((0, 1)).sum())
+    return (
+        f"chips answer {percent(agreement[worst])} % of the samples as the network on no chip does under "
+        f"{found.conditions[1 + worst]}"
+        + (", the least of all conditions" if len(agreement) > 1 else "")
+        + (f"; {chips} of {found.accuracy.shape[-1]} chips have outputs that are not finite" if chips else "")
+    )
+
+
+def behaviour_table(label: str, found: Behaviour) -> Table:
+    """What chips do under each condition, mean over chips and all spiking neurons."""
+    rows = []
+    for m, c in _rows(found):
+        of = {name: values[m, c] for name, values in found.measures.items()}
+        own = found.neurons[m] > 0
+        neurons = found.neurons[m, own]
+        rates = (of["rate"][:, own] @ neurons) / neurons.sum()
+        shares = (100 * of[name][:, own].sum(1) / neurons.sum() for name in ("silent", "saturated", "tonic"))
+        rows.append(
+            (
+                found.conditions[c],
+                percent(found.accuracy[m, c].mean()),
+                percent(of["agreement"].mean()),
+                _mean(1e3 * of["latency"], "{:.3g}"),
+                f"{rates.mean():.3g}",
+                *(_mean(share, "{:.1f}") for share in shares),
+                str(int((of["nonfinite"] > 0).sum())),
+                _energy(of["energy"]),
+            )
+        )
+    numbers = (
+        f"{found.metric}", "agreement", "latency, ms", "rate, Hz", "silent", "saturated", "tonic", "non-finite chips",
+        "energy, J / sample",
+    )  # fmt: skip
+    title = f"{label}: behaviour, mean over {found.accuracy.shape[-1]} chips on {found.samples} samples, in percent"
+    return table(title, {"condition": "name", **dict.fromkeys(numbers, "number")}, rows)
 
 
 def chips_table(found: Behaviour, specification: float) -> Table:
@@ -45,7 +89,7 @@ def chips_table(found: Behaviour, specification: float) -> Table:
                     f"{percent(of['agreement'].mean())} [{percent(of['agreement'].min())}]",
                 )),
                 _with_worst(1e3 * of["latency"], "{:.3g}", alone=nominal),
-                "not available" if np.isnan(of["energy"]).all() else f"{np.nanmean(of['energy']):.3g}",
+                _energy(of["energy"]),
             )
         )  # fmt: skip
     numbers = (
@@ -89,8 +133,8 @@ def layers_table(found: Behaviour) -> Table:
 
 
 def behaviour_notes(found: Behaviour) -> list[str]:
-    """What has to be said beside the tables, one line each."""
-    return [*CRITERIA, *by_line(found.notes), found.population]
+    """What has to be said beside the tables of chips and layers, one line each."""
+    return [*CRITERIA, *MARGINS, *by_line(found.notes), found.population]
 
 
 def _rows(found: Behaviour) -> list[tuple[int, int]]:
@@ -101,6 +145,10 @@ def _rows(found: Behaviour) -> list[tuple[int, int]]:
 def _mean(values: NDArray[np.float64], form: str) -> str:
     known = values[~np.isnan(values)]
     return form.format(known.mean()) if len(known) else "-"
+
+
+def _energy(values: NDArray[np.float64]) -> str:
+    return "not available" if np.isnan(values).all() else f"{np.nanmean(values):.3g}"
 
 
 def _with_worst(values: NDArray[np.float64], form: str, *, alone: bool) -> str:

@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from snnrobust.errors import ProfileError, RunFileError, unknown
-from snnrobust.evaluation import Bits, BreakingLevels, Sensitivity, Specification, Tolerance, Tornado, WorstCase
+from snnrobust.evaluation import (
+    Behaviour,
+    Bits,
+    BreakingLevels,
+    Sensitivity,
+    Specification,
+    Tolerance,
+    Tornado,
+    WorstCase,
+)
 from snnrobust.evaluation.analyses import Storable, analyses_of, network_of
 from snnrobust.evaluation.certificate import Certified
 from snnrobust.evaluation.rare_chips import Checked
@@ -27,6 +36,7 @@ KINDS: dict[str, type[Storable]] = {
     "rare": Checked,
     "worst_case": WorstCase,
     "certificate": Certified,
+    "behaviour": Behaviour,
 }
 """Analyses that can be shown, in the order of a page."""
 COMMANDS = {
@@ -38,6 +48,7 @@ COMMANDS = {
     "rare": "rare NET.h5 --profile P",
     "worst_case": "worst NET.h5",
     "certificate": "certify NET.h5",
+    "behaviour": "behaviour NET.h5 --profile P",
 }
 """What makes them."""
 

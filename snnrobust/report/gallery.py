@@ -180,6 +180,13 @@ FIGURES: dict[str, _Entry] = {
         _alone(analysis_figures.worst_case_curves),
         "worst_case",
     ),
+    "behaviour": _Entry(
+        "Accuracy and agreement under each condition.",
+        "The same chips under all conditions. Dot: mean; line: from the worst to the best chip. Agreement is the share "
+        "of samples that a chip answers as the network on no chip does, right or wrong.",
+        _alone(analysis_figures.behaviour_by_condition),
+        "behaviour",
+    ),
 }
 """Figures by name, in the order of a page."""
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from snnrobust.evaluation import Bits, BreakingLevels, Sensitivity, Specification, Tornado, WorstCase
+from snnrobust.evaluation import Behaviour, Bits, BreakingLevels, Sensitivity, Specification, Tornado, WorstCase
 from snnrobust.evaluation.analyses import chip_of, network_of, readable
 from snnrobust.evaluation.certificate import STATEMENT, Certified
 from snnrobust.evaluation.rare_chips import Checked
 from snnrobust.report import design, yields
+from snnrobust.report.behaviour import CRITERIA, behaviour_statement
 from snnrobust.report.contents import Contents
 from snnrobust.report.gallery import FIGURES, Drawn, draw
 from snnrobust.report.tables import Plain, table_of
-from snnrobust.report.text import percent
+from snnrobust.report.text import by_line, percent
 
 YIELD = 0.99
 """The yield at which tolerances are given."""
@@ -22,6 +23,7 @@ SECTIONS = {
     "What may be specified": ("specification", "bits"),
     "How much variation the chips withstand": ("tolerance", "rare"),
     "Worst case": ("worst_case", "certificate"),
+    "Behaviour": ("behaviour",),
 }
 
 
@@ -123,6 +125,10 @@ def _certificate(found: Certified) -> Said:
     return f"{said}; {STATEMENT}", [f"k in {found.unit}; {found.samples} test samples", *left]
 
 
+def _behaviour(found: Behaviour) -> Said:
+    return behaviour_statement(found), [*CRITERIA, *by_line(found.notes), found.population]
+
+
 _SAID: dict[str, Callable[[Any], Said]] = {
     "sensitivity": _sensitivity,
     "tornado": _tornado,
@@ -132,4 +138,5 @@ _SAID: dict[str, Callable[[Any], Said]] = {
     "rare": _rare,
     "worst_case": _worst,
     "certificate": _certificate,
+    "behaviour": _behaviour,
 }

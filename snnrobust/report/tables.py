@@ -17,6 +17,7 @@ from snnrobust.evaluation.analyses import network_of, readable
 from snnrobust.evaluation.certificate import Certified
 from snnrobust.evaluation.rare_chips import Checked
 from snnrobust.report import design, robustness, yields
+from snnrobust.report.behaviour import behaviour_table
 from snnrobust.report.contents import Contents
 from snnrobust.report.text import tolerance_table
 
@@ -71,6 +72,7 @@ TABLES: dict[str, Callable[[str, Any], Table]] = {
     "rare": _rare,
     "worst_case": _labelled(robustness.worst_case_table),
     "certificate": _certificate,
+    "behaviour": _labelled(behaviour_table),
 }
 """Tables of analyses; `yield` is that of all chips."""
 

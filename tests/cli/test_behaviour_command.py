@@ -55,6 +55,22 @@ def test_behaviour_prints_and_keeps(trained, tmp_path):
     assert said(run(*words)) == text
 
 
+def test_the_network_s_own_file_keeps_it_for_page_and_figure(trained, tmp_path):
+    path = tmp_path / "net.h5"
+    path.write_bytes(trained.read_bytes())
+    few = ("--profile", "dynapse1", "--chips", 2, "--samples", 9)
+    said(run("behaviour", path, *few, "-o", path))
+    said(run("deploy", path, "--profile", "dynapse1", "--chips", 2, "-o", tmp_path / "run.h5"))
+    said(run("behaviour", path, *few, "-o", tmp_path / "run.h5"))
+    said(run("report", tmp_path / "run.h5", "-o", tmp_path / "run.html"))
+    page = (tmp_path / "run.html").read_text()
+    assert "Behaviour" in page
+    assert "as the network on no chip does under dynapse1" in page
+    for file in (path, tmp_path / "run.h5"):
+        assert "network on no chip" in said(run("figure", "behaviour", file, "-o", tmp_path / "f.pdf"))
+    assert "holds another behaviour of" in run("behaviour", path, *few, "--seed", 2, "-o", path).output
+
+
 def test_modes_stand_side_by_side(trained):
     text = said(
         run(

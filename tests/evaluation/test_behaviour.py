@@ -73,6 +73,40 @@ def test_a_file_keeps_it_and_xarray_opens_it(network, task, tmp_path):
     assert not same(run(network, task, path, seed=2, overwrite=True), found)
 
 
+def test_networks_are_analyses_beside_what_a_file_holds(network, task, tmp_path):
+    """Both networks at once and one after the other are the same; the file stays a benchmark."""
+    pytest.importorskip("xarray")
+    path, nets, at = tmp_path / "r.h5", {"a": network(), "b": network(seed=7)}, Profile.relative(0.4)
+    plain = benchmark(nets, [0.4], task, instances=3, run=path, show_progress=False)
+    both = behaviour(nets, at, task, instances=3, run=path, show_progress=False)
+    for name in nets:
+        alone = behaviour({name: nets[name]}, at, task, instances=3, run=path, show_progress=False)
+        assert same(alone, read_behaviour(path, of=f"{name} on {at.name}"))
+        assert np.array_equal(alone.accuracy[0], both.accuracy[list(nets).index(name)])
+    assert same(read_behaviour(path), both)
+    assert np.array_equal(sr.open_results(path)["accuracy"], plain.accuracy)
+    behaviour({"a": nets["a"]}, Profile.relative(0.2), task, instances=2, run=path, show_progress=False)
+    with pytest.raises(RunFileError, match=r"of: .* has several, of other chips or data; give one of 'a on "):
+        read_behaviour(path)
+    with pytest.raises(RunFileError, match="behaviour of: unknown 'c'"):
+        read_behaviour(path, of="c")
+
+
+def test_what_was_not_run_is_nan_where_networks_stand_side_by_side():
+    first = Behaviour.empty(["nominal", "x"], {"a": {"layer0": 4}}, 2, notes={"x": ("one", "two")})
+    second = Behaviour.empty(["nominal", "y"], {"b": {"layer0": 2, "layer1": 3}}, 2, notes={"y": ("one",)})
+    for number, part in enumerate((first, second)):
+        for values in part.measures.values():
+            values[...] = number
+    found = Behaviour.joined([first, second])
+    assert (found.models, found.conditions, found.layers) == (("a", "b"), ("nominal", "x", "y"), ("layer0", "layer1"))
+    assert found.neurons.tolist() == [[4, 0], [2, 3]]
+    assert found.notes == {"x": ("one", "two"), "y": ("one",)}
+    nan = np.nan
+    np.testing.assert_array_equal(found.accuracy[:, :, 0], [[0, 0, nan], [1, nan, 1]])
+    np.testing.assert_array_equal(found.measures["rate"][:, 0, 1], [[0, nan], [1, 1]])
+
+
 def test_a_kill_loses_no_finished_block(network, task, tmp_path, monkeypatch):
     path, observed, real = tmp_path / "b.h5", [], study.observe
 
@@ -133,7 +167,7 @@ def test_a_foreign_file_is_refused(network, task, tmp_path):
         broken = group.put(wrong, dataclasses.replace(array, values=array.values[..., :0], dims=()))
         with pytest.raises(RunFileError, match=wrong):
             Behaviour.from_group(broken)
-    with pytest.raises(RunFileError, match="not a table of measures"):
+    with pytest.raises(RunFileError, match="behaviour: cannot be read"):
         Behaviour.from_group(dataclasses.replace(group, attrs={}))
     benchmark({"net": network()}, [0.0], task, instances=1, run=tmp_path / "t.h5", show_progress=False)
     with pytest.raises(RunFileError, match="holds no behaviour of chips"):

@@ -3,6 +3,7 @@
 import numpy as np
 
 from snnrobust.evaluation import (
+    Behaviour,
     Bits,
     BreakingLevels,
     Certificate,
@@ -99,6 +100,23 @@ def certificate():
     return Certified(boxes, 0.004, 0.0007, "", 10)
 
 
+def behaviour():
+    """Two layers of 10 and 30 neurons on 4 chips; 2 and 3 of them are silent on chips, one of which is not finite."""
+    notes = {"late": ("energy not available: the profile states none",)}
+    found = Behaviour.empty(
+        ["nominal", "late"], {"standard": {"a": 10, "b": 30}}, 4, samples=100, notes=notes, population=POPULATION
+    )
+    for name in found.measures:
+        found.measures[name][...] = np.nan if name == "energy" else 0
+    found.measures["accuracy"][0] = [[0.9], [0.8]] * np.ones(4)
+    found.measures["agreement"][0] = [[1, 1, 1, 1], [0.9, 0.8, 0.7, 0.6]]
+    found.measures["latency"][...] = 0.004
+    found.measures["rate"][...] = [10, 50]
+    found.measures["silent"][0, 1] = [2, 3]
+    found.measures["nonfinite"][0, 1, 2] = 5
+    return found
+
+
 ANALYSES = {
     "sensitivity": ("dynapse1", sensitivity),
     "tornado": ("dynapse1", tornado),
@@ -108,6 +126,7 @@ ANALYSES = {
     "rare": ("dynapse1", rare),
     "worst_case": ("relative levels", worst_case),
     "certificate": ("relative levels", certificate),
+    "behaviour": ("pcm_ibm", behaviour),
 }
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from analysis_examples import ANALYSES, CHIPS, sensitivity, specification, tornado, with_analyses, worst_case
+from analysis_examples import ANALYSES, CHIPS, behaviour, sensitivity, specification, tornado, with_analyses, worst_case
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.text import Text
@@ -117,6 +117,14 @@ class TestAnalyses:
         np.testing.assert_allclose(of["Gaussian"].get_ydata(), 100 * found.gaussian.mean(1))
         np.testing.assert_allclose(of["random vertex"].get_ydata(), 100 * found.vertices.mean(1))
         np.testing.assert_allclose(of["Gaussian"].get_xdata(), [10, 20, 30])
+
+    def test_behaviour_stands_by_condition(self):
+        (ax,) = analysis_figures.behaviour_by_condition(behaviour()).axes
+        assert [label.get_text() for label in ax.get_yticklabels()] == ["nominal", "late"]
+        accuracy, agreement = ([line for line in ax.lines if line.get_marker() == sign] for sign in "os")
+        np.testing.assert_allclose([line.get_xdata()[0] for line in accuracy], [90, 80])
+        np.testing.assert_allclose([line.get_xdata()[0] for line in agreement], [100, 75])
+        np.testing.assert_allclose(ax.lines[-2].get_xdata(), [60, 90])
 
     def test_specification_shows_multiples_and_amounts(self):
         (ax,) = analysis_figures.specification_limits(specification()).axes

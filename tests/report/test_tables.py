@@ -45,6 +45,14 @@ class TestLatex:
         assert row[2] == f"{100 * s.mean:.1f}"
         assert row[-1] == "40"
 
+    def test_behaviour_is_over_all_neurons(self):
+        """Rate (10 x 10 + 30 x 50) / 40 = 40 Hz; 5 of 40 neurons silent."""
+        table = table_of("behaviour", contents())
+        assert table.rows == [
+            ["nominal", "90.0", "100.0", "4", "40", "0.0", "0.0", "0.0", "0", "not available"],
+            ["late", "80.0", "75.0", "4", "40", "12.5", "0.0", "0.0", "1", "not available"],
+        ]
+
     def test_signs_of_tex_are_escaped(self):
         assert tex("a_b & 5 % $x$ #1 {~^\\} – σ >= 1-2") == (
             r"a\_b \& 5 \% \$x\$ \#1 \{\textasciitilde{}\textasciicircum{}\textbackslash{}\} -- $\sigma$ $\geq$ 1--2"
