@@ -158,8 +158,10 @@ def subset_simulation(
     """
     if runs < FEWEST_RUNS:
         raise ConfigError(f"runs: {runs} must be at least {FEWEST_RUNS}, from which the interval comes")
-    if dimensions < 1 or not 0 < fraction <= 0.5 or chips * fraction < 2:
-        raise ConfigError("subset simulation: needs coordinates, 0 < fraction <= 0.5 and 2 chips that go on")
+    if dimensions < 1 or not 0 < fraction <= 0.5:
+        raise ConfigError("subset simulation: needs coordinates and 0 < fraction <= 0.5")
+    if chips * fraction < 2:
+        raise ConfigError(f"chips: {chips} must be at least {math.ceil(2 / fraction)}, for 2 to go on")
     found = [_run(score, dimensions, threshold, chips, fraction, seed * 1000 + run) for run in range(runs)]
     shares, total = np.array([share for share, _ in found]), sum(count for _, count in found)
     method, reached = f"subset simulation, {runs} runs of {chips} chips a level", shares > 0

@@ -90,7 +90,7 @@ def test_the_same_seed_gives_the_same_and_moves_no_generator(untouched_generator
         (importance_sampling, {"dimensions": 0}, "dimensions: 0 must be at least 1"),
         (importance_sampling, {"dimensions": 2, "defence": 0.0}, "importance sampling: needs 0 < defence"),
         (subset_simulation, {"dimensions": 2, "runs": 9}, "runs: 9 must be at least 10"),
-        (subset_simulation, {"dimensions": 2, "chips": 10}, "subset simulation: needs"),
+        (subset_simulation, {"dimensions": 2, "chips": 10}, "chips: 10 must be at least 20"),
     ],
 )
 def test_arguments_outside_their_domain(method, options, message):
