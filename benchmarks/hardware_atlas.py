@@ -25,7 +25,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from hardware_atlas_figure import draw
@@ -191,9 +191,17 @@ def read(path: Path) -> list[Row]:
         return []
     with path.open(newline="", encoding="utf-8") as file:
         lines = list(csv.DictReader(file))
-    text = ("task", "split", "network", "profile", "calibration", "limits", "note", "networks")
-    kept = [{n: v if n in text else float(v) if v else None for n, v in line.items()} for line in lines]
-    return [Row(**{**line, "chips": int(line["chips"] or 0)}) for line in kept]  # type: ignore[arg-type]
+    return [Row(*(_value(name, line.get(name) or "") for name in Row._fields)) for line in lines]
+
+
+TEXTS = ("task", "split", "network", "profile", "calibration", "limits", "note", "networks")
+
+
+def _value(name: str, text: str) -> Any:  # noqa: ANN401 (of the field's type)
+    """A field of a line, from its text."""
+    if name in TEXTS:
+        return text
+    return int(text) if name == "chips" else float(text) if text else None
 
 
 def write(rows: list[Row], path: Path) -> None:

@@ -190,11 +190,11 @@ class Network(nn.Module):
             return Recording(logits, spikes)
         spikes = {}
         for name, layer in self.spiking.items():
-            x = _arriving(x, ways.get(f"{name}.weight"))
+            x = along(ways.get(f"{name}.weight"), x)
             back = ways.get(f"{name}.recurrent_weight")
             x, _ = layer.run(parts[name], x, engine=self.engine, reads=how.get(name), route=back)
             spikes[name] = x
-        x = _arriving(x, ways.get("readout.weight"))
+        x = along(ways.get("readout.weight"), x)
         last = {"reads": how["readout"]} if "readout" in how else {}
         return Recording(self.readout.run(parts["readout"], x, lengths, **last), spikes)
 
@@ -374,10 +374,6 @@ def fingerprint(structure: str, parameters: Mapping[str, Tensor]) -> str:
     for name, p in sorted(parameters.items()):
         digest.update(name.encode() + p.detach().cpu().numpy().tobytes())
     return digest.hexdigest()
-
-
-def _arriving(spikes: Tensor, route: Route | None) -> Tensor:
-    return spikes if route is None else along(route, spikes)
 
 
 def _by_layer(params: Params) -> dict[str, dict[str, Tensor]]:

@@ -28,7 +28,12 @@ class Route(Protocol):
         ...
 
 
-def along(route: Route, spikes: Tensor) -> Tensor:
-    """What arrives [K, T, B, N] of the spikes of all steps [T, B, N] or [K, T, B, N], due in the step of each."""
+def along(route: Route | None, spikes: Tensor) -> Tensor:
+    """What arrives [K, T, B, N] of the spikes of all steps [T, B, N] or [K, T, B, N], due in the step of each.
+
+    Without a route all arrive, and the spikes are returned as they are.
+    """
+    if route is None:
+        return spikes
     arrive = route.start(*spikes.shape[-3:])
     return torch.stack([arrive(o, t) for t, o in enumerate(spikes.unbind(-3))], dim=-3)

@@ -72,15 +72,15 @@ def trace(
         before, arrived, margins = x, {}, {}
         for name, layer in net.spiking.items():
             spikes = seen.spikes[name]
-            own = arrived[f"{name}.weight"] = _arriving(before, ways.get(f"{name}.weight"))
+            own = arrived[f"{name}.weight"] = along(ways.get(f"{name}.weight"), before)
             back = None
             if layer.recurrent:
                 last = torch.cat([torch.zeros_like(spikes[..., :1, :, :]), spikes[..., :-1, :, :]], dim=-3)
-                back = arrived[f"{name}.recurrent_weight"] = _arriving(last, ways.get(f"{name}.recurrent_weight"))
+                back = arrived[f"{name}.recurrent_weight"] = along(ways.get(f"{name}.recurrent_weight"), last)
             if knows_equations(layer):
                 margins[name] = potentials(layer, of_layer(params, name), own, spikes, back, how.get(name))
             before = spikes
-        last = arrived["readout.weight"] = _arriving(before, ways.get("readout.weight"))
+        last = arrived["readout.weight"] = along(ways.get("readout.weight"), before)
         running = running_logits(net.readout, of_layer(params, "readout"), last.double(), how.get("readout"))
     return Trace(seen.logits, seen.spikes, margins, arrived, running)
 
@@ -116,10 +116,6 @@ def potentials(
         v = torch.where(o > 0, c["v_reset"], v) if layer.dynamics.reset == "hard" else v
         state = State(v, i, b, o, None)
     return torch.stack(found, dim=-3)
-
-
-def _arriving(spikes: Tensor, route: Route | None) -> Tensor:
-    return spikes if route is None else along(route, spikes)
 
 
 def running_logits(readout: LI | MeanRate, params: Params, spikes: Tensor, reads: Reads | None = None) -> Tensor:

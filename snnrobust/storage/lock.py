@@ -24,10 +24,7 @@ def locked(run: Path | None) -> Iterator[None]:
         return
     check_place(run)
     path = Path(f"{run}.lock")
-    try:
-        handle = open_locked(path)
-    except OSError as error:
-        raise RunFileError(f"{one_line(run)}: cannot be written ({error.strerror or error})") from None
+    handle = _open_beside(run, path)
     try:
         yield
     finally:
@@ -44,16 +41,21 @@ def unwritten(run: Path) -> Iterator[None]:
     """
     path = Path(f"{run}.journal")
     new = not path.exists()
-    try:
-        handle = open_locked(path)
-    except OSError as error:
-        raise RunFileError(f"{one_line(run)}: cannot be written ({error.strerror or error})") from None
+    handle = _open_beside(run, path)
     try:
         yield
     finally:
         if new:
             path.unlink(missing_ok=True)
         os.close(handle)
+
+
+def _open_beside(run: Path, path: Path) -> int:
+    """`open_locked` of a file beside a run file."""
+    try:
+        return open_locked(path)
+    except OSError as error:
+        raise RunFileError(f"{one_line(run)}: cannot be written ({error.strerror or error})") from None
 
 
 def open_locked(path: Path) -> int:

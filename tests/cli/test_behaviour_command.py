@@ -1,27 +1,14 @@
 """behaviour on the command line."""
 
 import pytest
-from typer.testing import CliRunner
+from commands import run, said, trained_in
 
-from snnrobust.cli import app
 from snnrobust.evaluation import read_behaviour
-
-
-def run(*words):
-    return CliRunner().invoke(app, [str(word) for word in words])
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    path = tmp_path_factory.mktemp("behaviour") / "net.h5"
-    result = run("train", "--hidden", 8, "--epochs", 4, "--seed", 3, "-o", path)
-    assert result.exit_code == 0, result.output
-    return path
-
-
-def said(result):
-    assert result.exit_code == 0, result.output
-    return " ".join(result.stdout.split())
+    return trained_in(tmp_path_factory.mktemp("behaviour"), 4)
 
 
 def test_behaviour_prints_and_keeps(trained, tmp_path):

@@ -1,23 +1,15 @@
 """sensitivity, spec and bits on the command line: tables, files, one line for every mistake."""
 
 import pytest
-from typer.testing import CliRunner
+from commands import run, trained_in
 
-from snnrobust.cli import app
 from snnrobust.hardware import load_profile
 from snnrobust.storage import read_run
 
 
-def run(*words):
-    return CliRunner().invoke(app, [str(word) for word in words])
-
-
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    path = tmp_path_factory.mktemp("design") / "net.h5"
-    result = run("train", "--hidden", 8, "--epochs", 2, "--seed", 3, "-o", path)
-    assert result.exit_code == 0, result.output
-    return path
+    return trained_in(tmp_path_factory.mktemp("design"), 2)
 
 
 def words_of(result):

@@ -2,22 +2,14 @@
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from commands import run, trained_in
 
-from snnrobust.cli import app
 from snnrobust.evaluation import read_tolerance
-
-
-def run(*words):
-    return CliRunner().invoke(app, [str(word) for word in words])
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    path = tmp_path_factory.mktemp("finetune") / "net.h5"
-    result = run("train", "--hidden", 8, "--epochs", 2, "--seed", 3, "-o", path)
-    assert result.exit_code == 0, result.output
-    return path
+    return trained_in(tmp_path_factory.mktemp("finetune"), 2)
 
 
 def test_beside_other_modes(trained):

@@ -5,19 +5,9 @@ import json
 import re
 
 import pytest
-from typer.testing import CliRunner
+from commands import run, said, trained_in
 
-from snnrobust.cli import app
 from snnrobust.storage import read_run
-
-
-def run(*words):
-    return CliRunner().invoke(app, [str(word) for word in words])
-
-
-def said(result, code=0):
-    assert result.exit_code == code, result.output
-    return " ".join(result.stdout.split())
 
 
 def mistake(result):
@@ -28,9 +18,7 @@ def mistake(result):
 
 @pytest.fixture(scope="module")
 def net(tmp_path_factory):
-    path = tmp_path_factory.mktemp("outputs") / "net.h5"
-    said(run("train", "--hidden", 8, "--epochs", 4, "--seed", 3, "-o", path))
-    return path
+    return trained_in(tmp_path_factory.mktemp("outputs"), 4)
 
 
 @pytest.fixture(scope="module")

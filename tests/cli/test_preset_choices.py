@@ -5,18 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from typer.testing import CliRunner
+from commands import run
 
-from snnrobust.cli import app
 from snnrobust.hardware import Module
 from snnrobust.snn import PaperCNN
 from snnrobust.storage import read_run
 from snnrobust.tasks import TaskInfo, load_task, register_task, registry
 from snnrobust.training import models_of, train
-
-
-def run(*words):
-    return CliRunner().invoke(app, [str(word) for word in words])
 
 
 @pytest.fixture

@@ -5,17 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
-from typer.testing import CliRunner
+from commands import run
 
-from snnrobust.cli import app
 from snnrobust.hardware.json_schema import json_schema
 from snnrobust.hardware.profile import list_profiles, load_profile
 
 NAMES = [summary.name for summary in list_profiles()]
-
-
-def run(*words):
-    return CliRunner().invoke(app, [str(word) for word in words])
 
 
 def mistake(*words):

@@ -1,22 +1,14 @@
 """worst and certify on the command line: tables, the statement beside them, one line for every mistake."""
 
 import pytest
-from typer.testing import CliRunner
+from commands import run, trained_in
 
-from snnrobust.cli import app
 from snnrobust.storage import read_run
-
-
-def run(*words):
-    return CliRunner().invoke(app, [str(word) for word in words])
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    path = tmp_path_factory.mktemp("robustness") / "net.h5"
-    result = run("train", "--hidden", 8, "--epochs", 2, "--seed", 3, "-o", path)
-    assert result.exit_code == 0, result.output
-    return path
+    return trained_in(tmp_path_factory.mktemp("robustness"), 2)
 
 
 def test_worst_prints_curves_and_keeps_the_chip(trained, tmp_path):

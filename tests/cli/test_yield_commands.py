@@ -2,27 +2,14 @@
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from commands import run, said, trained_in
 
-from snnrobust.cli import app
 from snnrobust.storage import read_run
-
-
-def run(*words):
-    return CliRunner().invoke(app, [str(word) for word in words])
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    path = tmp_path_factory.mktemp("yields") / "net.h5"
-    result = run("train", "--hidden", 8, "--epochs", 4, "--seed", 3, "-o", path)
-    assert result.exit_code == 0, result.output
-    return path
-
-
-def said(result):
-    assert result.exit_code == 0, result.output
-    return " ".join(result.stdout.split())
+    return trained_in(tmp_path_factory.mktemp("yields"), 4)
 
 
 def test_tolerance_prints_and_keeps_levels(trained, tmp_path):
