@@ -112,6 +112,7 @@ def _breaking(found: BreakingLevels) -> Said:
 def _rare(found: Checked) -> Said:
     rare = found.found
     said = f"{rare.share:.3g} of the chips miss {percent(found.specification)} %, under the profile's assumed tail"
+    said += f" (95 % interval: {yields.rare_interval(rare)})"
     return said, yields.rare_notes(found)
 
 

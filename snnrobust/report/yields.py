@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from snnrobust.evaluation.breaking import BreakingLevels, ToleranceAt
     from snnrobust.evaluation.comparison import Comparison, MeanDifference
     from snnrobust.evaluation.methods import MethodComparison
+    from snnrobust.evaluation.rare import RareFailures
     from snnrobust.evaluation.rare_chips import Checked
 
 
@@ -95,12 +96,16 @@ def methods_table(found: Sequence[MethodComparison]) -> Table:
     return table("differences in percentage points, paired by training seed", columns, rows)
 
 
+def rare_interval(found: RareFailures) -> str:
+    """The interval of a share of bad chips, or that the runs do not resolve it."""
+    return "not resolved" if math.isnan(found.low) else f"{found.low:.2g}-{found.high:.2g}"
+
+
 def rare_table(label: str, checked: Checked, specification: float) -> Table:
     """The share of bad chips by a method for rare failures, and by plain Monte Carlo."""
     found = checked.found
-    rare = "not resolved" if math.isnan(found.low) else f"{found.low:.2g}-{found.high:.2g}"
     rows = [
-        (found.method, f"{found.share:.3g}", rare, f"{found.effective:.3g}", str(found.chips)),
+        (found.method, f"{found.share:.3g}", rare_interval(found), f"{found.effective:.3g}", str(found.chips)),
         (
             "plain Monte Carlo (Clopper-Pearson)",
             f"{checked.bad / checked.plain:.3g}",

@@ -1,0 +1,16 @@
+"""What the report says of analyses."""
+
+from __future__ import annotations
+
+import math
+
+from analysis_examples import rare
+
+from snnrobust.report.sections import _rare as said_of_rare
+
+
+def test_a_share_of_rare_failures_stands_with_its_interval() -> None:
+    found = rare()
+    assert said_of_rare(found)[0].endswith("under the profile's assumed tail (95 % interval: 0.0001-0.0004)")
+    few = found._replace(found=found.found._replace(low=math.nan, high=math.nan))
+    assert said_of_rare(few)[0].endswith("(95 % interval: not resolved)")
