@@ -56,8 +56,8 @@ def profiles_show(
 @profiles_app.command("diff")
 def profiles_diff(first: Profile, second: Profile) -> None:
     """Every value in which two profiles differ, and how each is known."""
-    from snnrobust.hardware.comparison import differences
     from snnrobust.hardware.profile import load_profile
+    from snnrobust.hardware.schema.comparison import differences
     from snnrobust.report.profiles import difference_table
     from snnrobust.report.text import console
 
@@ -71,7 +71,7 @@ def profiles_schema() -> None:
     """JSON Schema of a profile, for editors that complete and check YAML."""
     import json
 
-    from snnrobust.hardware.json_schema import json_schema
+    from snnrobust.hardware.schema.json_schema import json_schema
 
     print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
 

@@ -18,13 +18,13 @@ from snnrobust.evaluation.montecarlo import population, samples_for
 from snnrobust.evaluation.requirement import Requirement
 from snnrobust.evaluation.scores import chip_scores, deployed
 from snnrobust.evaluation.statistics import Yield
-from snnrobust.hardware import rules
 from snnrobust.hardware.deployment import Deployment
 from snnrobust.hardware.model import Deployable
 from snnrobust.hardware.profile import Profile, parse_profile
-from snnrobust.hardware.scaling import scalable
-from snnrobust.hardware.schema_digital import WeightQuantization
-from snnrobust.hardware.yaml_lines import show
+from snnrobust.hardware.schema import rules
+from snnrobust.hardware.schema.digital import WeightQuantization
+from snnrobust.hardware.schema.scaling import scalable
+from snnrobust.hardware.schema.yaml_lines import show
 from snnrobust.progress import progress
 from snnrobust.storage import Array, Group, Scalar
 from snnrobust.tasks import Task

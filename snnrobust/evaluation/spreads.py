@@ -10,7 +10,7 @@ from snnrobust.hardware.area import log_spread
 from snnrobust.hardware.mismatch import Placement, place
 from snnrobust.hardware.model import Deployable
 from snnrobust.hardware.profile import Profile
-from snnrobust.hardware.scaling import PROGRAMMING, scalable, static
+from snnrobust.hardware.schema.scaling import PROGRAMMING, scalable, static
 from snnrobust.hardware.stages import Array, Variation
 
 

@@ -18,8 +18,8 @@ from snnrobust.evaluation.statistics import Yield
 from snnrobust.hardware.mismatch import place
 from snnrobust.hardware.model import Deployable
 from snnrobust.hardware.profile import Profile, parse_profile
-from snnrobust.hardware.uncertain import Uncertain, uncertain, with_number
-from snnrobust.hardware.yaml_lines import show
+from snnrobust.hardware.schema.uncertain import Uncertain, uncertain, with_number
+from snnrobust.hardware.schema.yaml_lines import show
 from snnrobust.progress import progress
 from snnrobust.storage import Array, Group, Scalar
 from snnrobust.tasks import Task

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from snnrobust.hardware.schema import Document, Parameter
+from snnrobust.hardware.schema.document import Document, Parameter
 
 KAPPA = 0.7
 """Subthreshold slope factor where the profile states none."""

@@ -10,7 +10,7 @@ from snnrobust.hardware.stages import Variation
 
 if TYPE_CHECKING:
     from snnrobust.hardware.mismatch import Placement
-    from snnrobust.hardware.schema import Document
+    from snnrobust.hardware.schema.document import Document
 
 MODES = ("none", "core_mean", "trim", "residual", "column_affine")
 """Modes that a chip can be simulated in; "profile" is the one that its profile states."""

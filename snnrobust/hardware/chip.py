@@ -24,7 +24,7 @@ from snnrobust.hardware.profile import Profile
 from snnrobust.hardware.randomness import Purpose
 from snnrobust.hardware.reading import layer_weights
 from snnrobust.hardware.routes import routed
-from snnrobust.hardware.yaml_lines import short
+from snnrobust.hardware.schema.yaml_lines import short
 from snnrobust.snn.specs import ParameterSpec
 
 if TYPE_CHECKING:

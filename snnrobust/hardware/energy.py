@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from snnrobust.errors import ConfigError, ShapeError
-from snnrobust.hardware.schema_base import Block
-from snnrobust.hardware.schema_operation import Energy
+from snnrobust.hardware.schema.base import Block
+from snnrobust.hardware.schema.operation import Energy
 
 TERMS = tuple(name for name in Energy.model_fields if name not in Block.model_fields)
 """The numbers of a profile's `energy` block, all of which a sum needs."""

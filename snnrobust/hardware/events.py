@@ -28,7 +28,7 @@ from snnrobust.compiled import kernel, run_jobs
 from snnrobust.errors import ShapeError
 from snnrobust.hardware import randomness
 from snnrobust.hardware.normals import Ints, Words, normal_quantiles, normals, uniforms
-from snnrobust.hardware.schema_digital import Events
+from snnrobust.hardware.schema.digital import Events
 
 Flags = NDArray[np.bool_]
 

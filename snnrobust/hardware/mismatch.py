@@ -22,7 +22,7 @@ from snnrobust.hardware.calibration import mode_of
 from snnrobust.hardware.layout import Layout, pack
 from snnrobust.hardware.normals import fast_normals, normals
 from snnrobust.hardware.profile import Profile
-from snnrobust.hardware.schema import Spatial
+from snnrobust.hardware.schema.document import Spatial
 from snnrobust.hardware.stages import Array, Context, Coordinate, Site, Stage, Z, generator_for, stages_for
 from snnrobust.hardware.stages.base import STATIC, TEMPORAL, Kind
 from snnrobust.hardware.stages.calibration import calibrate

@@ -19,7 +19,7 @@ from snnrobust.hardware.deployment import Deployment
 from snnrobust.hardware.events import happens
 from snnrobust.hardware.mismatch import Placement
 from snnrobust.hardware.model import Readable
-from snnrobust.hardware.schema_digital import Events
+from snnrobust.hardware.schema.digital import Events
 from snnrobust.hardware.stages import Array, Context, Coordinate, Stage, Variation, Z
 from snnrobust.snn.specs import ParameterSpec
 

@@ -19,14 +19,14 @@ from typing import Literal, NamedTuple, Self, get_args
 import yaml
 
 from snnrobust.errors import ProfileError, unknown
-from snnrobust.hardware import evidence, features, rules, scaling
-from snnrobust.hardware.check import parse
-from snnrobust.hardware.comparison import leaves
-from snnrobust.hardware.evidence import EvidenceSummary, Number
-from snnrobust.hardware.schema import Component, Components, Document, Parameter, Parameters
-from snnrobust.hardware.schema_base import Role
-from snnrobust.hardware.schema_environment import COLDEST, HOTTEST
-from snnrobust.hardware.yaml_lines import FLOAT, MAX_BYTES, read, short, show
+from snnrobust.hardware.schema import evidence, features, rules, scaling
+from snnrobust.hardware.schema.base import Role
+from snnrobust.hardware.schema.check import parse
+from snnrobust.hardware.schema.comparison import leaves
+from snnrobust.hardware.schema.document import Component, Components, Document, Parameter, Parameters
+from snnrobust.hardware.schema.environment import COLDEST, HOTTEST
+from snnrobust.hardware.schema.evidence import EvidenceSummary, Number
+from snnrobust.hardware.schema.yaml_lines import FLOAT, MAX_BYTES, read, short, show
 
 # Fields that explain a profile and change nothing in the simulation.
 _EXPLANATIONS = frozenset({"description", "process", "sources", "evidence", "source", "note", "a_vt", "interval"})

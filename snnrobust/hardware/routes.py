@@ -30,7 +30,7 @@ from snnrobust.compiled import kernel, run_jobs
 from snnrobust.hardware.events import SAMPLE, Draws, Flags, background_probability, happens, simulated, uniform
 from snnrobust.hardware.model import Deployable, Routable
 from snnrobust.hardware.normals import Words, normal_quantiles, uniforms
-from snnrobust.hardware.schema_digital import Events
+from snnrobust.hardware.schema.digital import Events
 from snnrobust.snn.routes import Arrivals
 
 FARTHEST = 8.3

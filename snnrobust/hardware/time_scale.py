@@ -9,7 +9,7 @@ the times of noise are the chip's time from the start, and time constants are re
 from __future__ import annotations
 
 from snnrobust.hardware.model import Deployable, KnowsTime
-from snnrobust.hardware.schema_operation import TimeScale
+from snnrobust.hardware.schema.operation import TimeScale
 
 
 def step_on_chip(dt: float, scale: TimeScale | None) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from snnrobust.errors import SnnRobustError
-from snnrobust.hardware.schema import Source
+from snnrobust.hardware.schema.document import Source
 from snnrobust.report.contents import Contents
 from snnrobust.report.text import percent
 from snnrobust.training.record import TrainedModel

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from snnrobust.hardware.crossbar import curves, drift, programming, read_noise
 
 if TYPE_CHECKING:
-    from snnrobust.hardware.schema_crossbar import Crossbar, Curve
+    from snnrobust.hardware.schema.crossbar import Crossbar, Curve
 
 Array = NDArray[np.float64]
 

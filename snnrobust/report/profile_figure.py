@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from snnrobust.hardware.profile import Profile
-    from snnrobust.hardware.schema import Parameter
-    from snnrobust.hardware.schema_crossbar import Crossbar
+    from snnrobust.hardware.schema.crossbar import Crossbar
+    from snnrobust.hardware.schema.document import Parameter
 
 CHIPS, NEURONS, INPUTS, DEVICES = 200, 64, 16, 4000
 NOMINAL = {

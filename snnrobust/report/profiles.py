@@ -10,8 +10,8 @@ from rich.table import Table
 from snnrobust.report.text import console, percent, table
 
 if TYPE_CHECKING:
-    from snnrobust.hardware.comparison import Difference
     from snnrobust.hardware.profile import Profile
+    from snnrobust.hardware.schema.comparison import Difference
 
 
 def profiles_table(profiles: Iterable[Profile]) -> Table:

@@ -7,8 +7,8 @@ import json
 import pytest
 from commands import run
 
-from snnrobust.hardware.json_schema import json_schema
 from snnrobust.hardware.profile import list_profiles, load_profile
+from snnrobust.hardware.schema.json_schema import json_schema
 
 NAMES = [summary.name for summary in list_profiles()]
 

@@ -25,7 +25,7 @@ from snnrobust.hardware.crossbar.programming import programmed, programming_sigm
 from snnrobust.hardware.crossbar.read_noise import read_sigma
 from snnrobust.hardware.mismatch import draw, realise
 from snnrobust.hardware.profile import load_profile
-from snnrobust.hardware.schema_digital import Faults
+from snnrobust.hardware.schema.digital import Faults
 
 PACKAGE = folder()
 if PACKAGE is None:

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_profile import NAMES
 
-from snnrobust.hardware.comparison import Difference, Side, differences
 from snnrobust.hardware.profile import load_profile, parse_profile
+from snnrobust.hardware.schema.comparison import Difference, Side, differences
 
 
 def test_values_evidence_and_what_is_absent():

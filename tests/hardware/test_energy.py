@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from snnrobust.errors import ConfigError, ShapeError
 from snnrobust.hardware import Chip, Model
 from snnrobust.hardware.energy import TERMS, Counts, deliveries, energy, missing
-from snnrobust.hardware.schema_operation import Energy, TimeScale
+from snnrobust.hardware.schema.operation import Energy, TimeScale
 from snnrobust.hardware.time_scale import step_of, step_on_chip
 from snnrobust.snn import Network
 

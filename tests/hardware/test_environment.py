@@ -10,10 +10,10 @@ import torch
 from chip_builder import placed, profile, spread
 
 from snnrobust.errors import ProfileError
-from snnrobust.hardware.check import parse
 from snnrobust.hardware.chip import Chip
 from snnrobust.hardware.mismatch import draw, realise
 from snnrobust.hardware.profile import Profile, load_profile, parse_profile
+from snnrobust.hardware.schema.check import parse
 from snnrobust.hardware.stages.environment import thermal_voltage
 from snnrobust.snn import Network
 

@@ -18,8 +18,8 @@ from snnrobust.evaluation import montecarlo
 from snnrobust.hardware import Chip, Model, deployment
 from snnrobust.hardware.events import Draws, happens, received, remarks, simulated, spikes_only
 from snnrobust.hardware.randomness import key
-from snnrobust.hardware.schema_digital import Events
-from snnrobust.hardware.schema_operation import TimeScale
+from snnrobust.hardware.schema.digital import Events
+from snnrobust.hardware.schema.operation import TimeScale
 from snnrobust.hardware.time_scale import step_on_chip
 from snnrobust.snn import LI, LIF, Network
 from snnrobust.tasks import Split

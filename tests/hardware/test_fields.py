@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from snnrobust.hardware.layout import Layout, pack
 from snnrobust.hardware.mismatch import draw, realise
-from snnrobust.hardware.schema import Spatial
+from snnrobust.hardware.schema.document import Spatial
 from snnrobust.hardware.stages.fields import LATTICE, basis, correlated, field
 from snnrobust.snn.specs import spec_of
 

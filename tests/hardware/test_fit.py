@@ -20,7 +20,7 @@ from snnrobust.hardware.measurement.fit import fit_parameter
 from snnrobust.hardware.measurement.shape import compare, distance
 from snnrobust.hardware.measurement.table import Device, Measurements, Row
 from snnrobust.hardware.profile import load_profile, parse_profile
-from snnrobust.hardware.rules import WIDE_NORMAL
+from snnrobust.hardware.schema.rules import WIDE_NORMAL
 
 
 def measurements(rows):

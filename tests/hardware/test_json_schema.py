@@ -8,8 +8,8 @@ import re
 import pytest
 from test_profile import NAMES, TEXTS
 
-from snnrobust.hardware.json_schema import json_schema
-from snnrobust.hardware.yaml_lines import read
+from snnrobust.hardware.schema.json_schema import json_schema
+from snnrobust.hardware.schema.yaml_lines import read
 
 SCHEMA = json_schema()
 TYPES = {"object": dict, "array": list, "string": str, "boolean": bool, "null": type(None)}

@@ -6,7 +6,7 @@ import pytest
 from test_schema import HEAD, errors
 
 from snnrobust.hardware.profile import load_profile, parse_profile
-from snnrobust.hardware.schema_operation import Energy
+from snnrobust.hardware.schema.operation import Energy
 
 ALL = """\
 energy: {static_w: 4e-3, pj_per_spike: 50, pj_per_event: 10.5, pj_per_conversion: 2}

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from snnrobust.errors import ProfileError
 from snnrobust.hardware import profile as profile_module
-from snnrobust.hardware.features import SIMULATED, features
 from snnrobust.hardware.profile import Profile, check_profile, list_profiles, load_profile, parse_profile
+from snnrobust.hardware.schema.features import SIMULATED, features
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "hardware_profiles"

@@ -18,7 +18,7 @@ from snnrobust.hardware import Chip, Module, deployment
 from snnrobust.hardware.events import Draws, received
 from snnrobust.hardware.randomness import key
 from snnrobust.hardware.routes import EventRoute, routed
-from snnrobust.hardware.schema_digital import Events
+from snnrobust.hardware.schema.digital import Events
 from snnrobust.snn import LI, LIF, MeanRate, Network
 from snnrobust.snn.routes import along
 

@@ -8,9 +8,9 @@ import torch
 from snnrobust.errors import ProfileError
 from snnrobust.hardware import Chip, Model, Profile, list_profiles, load_profile
 from snnrobust.hardware.profile import parse_profile
-from snnrobust.hardware.scaling import scalable
-from snnrobust.hardware.uncertain import uncertain, with_number
-from snnrobust.hardware.yaml_lines import show
+from snnrobust.hardware.schema.scaling import scalable
+from snnrobust.hardware.schema.uncertain import uncertain, with_number
+from snnrobust.hardware.schema.yaml_lines import show
 
 
 def test_a_relative_level_scales_to_another_level():

@@ -10,11 +10,11 @@ import yaml
 from pydantic import ValidationError
 
 from snnrobust.errors import ConfigError
-from snnrobust.hardware import schema
 from snnrobust.hardware.profile import check_profile, parse_profile
-from snnrobust.hardware.rules import UNITS
-from snnrobust.hardware.schema_calibration import Residual
-from snnrobust.hardware.schema_crossbar import Crossbar
+from snnrobust.hardware.schema import document
+from snnrobust.hardware.schema.calibration import Residual
+from snnrobust.hardware.schema.crossbar import Crossbar
+from snnrobust.hardware.schema.rules import UNITS
 from snnrobust.snn import ROLES
 
 HEAD = """\
@@ -474,24 +474,24 @@ def test_one_error_does_not_hide_another():
 
 
 def test_roles_are_the_same_everywhere():
-    roles = set(get_args(schema.Role))
-    assert roles == set(schema.Parameters.model_fields) == set(UNITS)
-    assert roles == set(Residual.model_fields) - set(schema.Block.model_fields)
+    roles = set(get_args(document.Role))
+    assert roles == set(document.Parameters.model_fields) == set(UNITS)
+    assert roles == set(Residual.model_fields) - set(document.Block.model_fields)
 
 
 def test_recurrent_weight_inherits_weight():
-    entry = schema.Parameter(distribution="none", granularity="per_synapse")
-    own = schema.Parameter(distribution="none", granularity="per_neuron")
-    assert schema.Parameters(weight=entry).get("recurrent_weight") is entry
-    assert schema.Parameters(weight=entry, recurrent_weight=own).get("recurrent_weight") is own
-    assert schema.Parameters(recurrent_weight=own).get("weight") is None
-    assert list(schema.Parameters(weight=entry).given()) == ["weight"]
+    entry = document.Parameter(distribution="none", granularity="per_synapse")
+    own = document.Parameter(distribution="none", granularity="per_neuron")
+    assert document.Parameters(weight=entry).get("recurrent_weight") is entry
+    assert document.Parameters(weight=entry, recurrent_weight=own).get("recurrent_weight") is own
+    assert document.Parameters(recurrent_weight=own).get("weight") is None
+    assert list(document.Parameters(weight=entry).given()) == ["weight"]
     with pytest.raises(ConfigError, match="role: unknown 'threshold'"):
-        schema.Parameters().get("threshold")
+        document.Parameters().get("threshold")
 
 
 def test_models_are_frozen_and_lists_become_tuples():
-    parameter = schema.Parameter.model_validate(
+    parameter = document.Parameter.model_validate(
         {"distribution": "normal", "granularity": "per_neuron", "clip": [0, None]}
     )
     assert parameter.clip == (0.0, None)
@@ -529,6 +529,6 @@ def test_the_crossbar_of_the_pcm_profile_has_the_numbers_of_its_source():
 
 
 def test_a_role_of_a_network_is_a_key_of_a_profile_and_the_other_way_round():
-    assert get_args(schema.Role) == ROLES
-    assert tuple(schema.Parameters.model_fields) == ROLES
-    assert set(Residual.model_fields) - set(schema.Block.model_fields) == set(ROLES) == set(UNITS)
+    assert get_args(document.Role) == ROLES
+    assert tuple(document.Parameters.model_fields) == ROLES
+    assert set(Residual.model_fields) - set(document.Block.model_fields) == set(ROLES) == set(UNITS)

@@ -8,9 +8,9 @@ import pytest
 import yaml
 from test_profile import NAMES, TEXTS
 
-from snnrobust.hardware.comparison import differences
 from snnrobust.hardware.profile import load_profile, parse_profile
-from snnrobust.hardware.yaml_lines import read
+from snnrobust.hardware.schema.comparison import differences
+from snnrobust.hardware.schema.yaml_lines import read
 
 CROSSBARS = [name for name in NAMES if load_profile(name).crossbar is not None]
 

@@ -22,7 +22,7 @@ from snnrobust.evaluation.specification import Limit
 from snnrobust.evaluation.spreads import Knob
 from snnrobust.evaluation.tornado import Bar
 from snnrobust.hardware import Profile, load_profile
-from snnrobust.hardware.uncertain import uncertain
+from snnrobust.hardware.schema.uncertain import uncertain
 
 ASKED = Requirement(accuracy=0.9, share=0.8)
 CHIPS = 40

@@ -7,7 +7,7 @@ import torch
 
 from snnrobust.hardware.events import Draws
 from snnrobust.hardware.routes import routes_of
-from snnrobust.hardware.schema_digital import Events
+from snnrobust.hardware.schema.digital import Events
 from snnrobust.snn import ALIF, LI, LIF, MeanRate, Network
 from snnrobust.snn.reads import Reads
 from snnrobust.snn.traces import of_layer, potentials, running_logits, tonic, trace

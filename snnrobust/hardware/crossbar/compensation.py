@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from snnrobust.hardware.crossbar.mapping import over_tiles
-from snnrobust.hardware.schema_crossbar import Crossbar
+from snnrobust.hardware.schema.crossbar import Crossbar
 
 
 def compensation(before: Tensor, now: Tensor, crossbar: Crossbar) -> Tensor | None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from snnrobust.hardware.schema_crossbar import Curve, TablePoint
+from snnrobust.hardware.schema.crossbar import Curve, TablePoint
 
 SMALLEST = 1e-7
 """Relative conductance below which logarithms and powers are those of this one, so that gradients are finite."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from snnrobust.hardware.crossbar.curves import curve
-from snnrobust.hardware.schema_crossbar import Crossbar, Drift
+from snnrobust.hardware.schema.crossbar import Crossbar, Drift
 
 
 def moves(crossbar: Crossbar, time: float) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from snnrobust.hardware.schema_crossbar import Crossbar
+from snnrobust.hardware.schema.crossbar import Crossbar
 
 ONE_DEVICE = ("offset", "single_device")
 

@@ -14,7 +14,7 @@ from snnrobust.hardware.crossbar.drift import drifted, moves
 from snnrobust.hardware.crossbar.mapping import conductances, relative, relative_weight, scale_of, sensitivity
 from snnrobust.hardware.crossbar.read_noise import read_sigma, shares
 from snnrobust.hardware.crossbar.wires import SIEMENS
-from snnrobust.hardware.schema_crossbar import Crossbar
+from snnrobust.hardware.schema.crossbar import Crossbar
 from snnrobust.snn.reads import NUMBERS, Reads
 
 

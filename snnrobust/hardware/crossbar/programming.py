@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from snnrobust.hardware.crossbar.curves import at_time, polynomial
-from snnrobust.hardware.schema_crossbar import Crossbar
+from snnrobust.hardware.schema.crossbar import Crossbar
 
 
 def spreads(crossbar: Crossbar) -> bool:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from snnrobust.hardware.crossbar.curves import SMALLEST, curve
 from snnrobust.hardware.crossbar.mapping import sensitivity
-from snnrobust.hardware.schema_crossbar import Crossbar, ReadNoise
+from snnrobust.hardware.schema.crossbar import Crossbar, ReadNoise
 
 
 class Shares(NamedTuple):

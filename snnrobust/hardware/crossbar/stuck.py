@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from snnrobust.hardware.randomness import upper_quantile
-from snnrobust.hardware.schema_crossbar import Crossbar
-from snnrobust.hardware.schema_digital import Faults
+from snnrobust.hardware.schema.crossbar import Crossbar
+from snnrobust.hardware.schema.digital import Faults
 
 CLUSTER = 8
 """Edge in cells of the blocks that share a part of their fate where faults are clustered."""

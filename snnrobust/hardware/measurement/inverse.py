@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from snnrobust.hardware.schema import Component, Components, Parameter
+from snnrobust.hardware.schema.document import Component, Components, Parameter
 from snnrobust.hardware.stages import Context
 from snnrobust.hardware.stages.variation import Variation
 from snnrobust.snn.specs import spec_of

@@ -27,7 +27,7 @@ from snnrobust.hardware.measurement.inverse import FARTHEST, standardised
 from snnrobust.hardware.measurement.posterior import Floats, Posterior
 from snnrobust.hardware.measurement.table import TYPES, Measurements, Row
 from snnrobust.hardware.mismatch import Placement
-from snnrobust.hardware.schema import Parameter
+from snnrobust.hardware.schema.document import Parameter
 from snnrobust.hardware.stages import Coordinate
 from snnrobust.hardware.stages.base import device_shape
 from snnrobust.hardware.stages.variation import SHARED, Variation

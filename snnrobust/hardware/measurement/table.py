@@ -30,7 +30,7 @@ from dataclasses import dataclass, replace
 from typing import get_args
 
 from snnrobust.errors import MeasurementError, unknown
-from snnrobust.hardware.schema_base import Role
+from snnrobust.hardware.schema.base import Role
 from snnrobust.storage.files import one_line
 
 REQUIRED = ("chip", "neuron", "parameter", "value")

@@ -10,12 +10,12 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from snnrobust.errors import ProfileError
-from snnrobust.hardware import rules
 from snnrobust.hardware.measurement.components import Estimate
 from snnrobust.hardware.measurement.fit import COMPONENTS, NOT_SEPARABLE, Fit, ParameterFit
 from snnrobust.hardware.measurement.spatial import MOST, Alike
 from snnrobust.hardware.profile import Profile
-from snnrobust.hardware.yaml_lines import show
+from snnrobust.hardware.schema import rules
+from snnrobust.hardware.schema.yaml_lines import show
 
 
 def to_profile(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from snnrobust.hardware.schema_digital import Faults
+from snnrobust.hardware.schema.digital import Faults
 from snnrobust.hardware.stages.base import Context, Coordinate, Stage, Z
 from snnrobust.hardware.stages.bias_generator import INVERSE, PROPORTIONAL, BiasGenerator, CoarseFine
 from snnrobust.hardware.stages.column_affine import ColumnAffine

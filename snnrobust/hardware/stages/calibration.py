@@ -37,7 +37,7 @@ from snnrobust.hardware.stages.variation import SHARED, Variation
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from snnrobust.hardware.schema_calibration import Calibration, Trim
+    from snnrobust.hardware.schema.calibration import Calibration, Trim
 
 
 _NO_CURRENT = ("gain", "v_leak", "v_reset")

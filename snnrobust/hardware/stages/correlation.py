@@ -19,13 +19,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from snnrobust.hardware.schema import CORRELATED
+from snnrobust.hardware.schema.document import CORRELATED
 from snnrobust.hardware.stages.base import Coordinate, Stage, Z
 from snnrobust.hardware.stages.variation import Variation
 from snnrobust.snn.specs import ParameterSpec
 
 if TYPE_CHECKING:
-    from snnrobust.hardware.schema import Correlation
+    from snnrobust.hardware.schema.document import Correlation
 
 _JITTER = 1e-10  # the matrix may be singular
 

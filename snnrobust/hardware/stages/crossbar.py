@@ -29,8 +29,8 @@ from snnrobust.hardware.stages.base import (
 )
 
 if TYPE_CHECKING:
-    from snnrobust.hardware.schema_crossbar import Crossbar
-    from snnrobust.hardware.schema_digital import Faults
+    from snnrobust.hardware.schema.crossbar import Crossbar
+    from snnrobust.hardware.schema.digital import Faults
 
 
 class Cell(NamedTuple):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from snnrobust.hardware.schema import Parameter
+    from snnrobust.hardware.schema.document import Parameter
 
 
 def mapped(

@@ -26,7 +26,7 @@ from torch import Tensor
 from snnrobust.hardware.stages.base import Context, Coordinate, Z
 
 if TYPE_CHECKING:
-    from snnrobust.hardware.schema_environment import Environment
+    from snnrobust.hardware.schema.environment import Environment
 
 BOLTZMANN_OVER_CHARGE = 1.380649e-23 / 1.602176634e-19
 """k / q in V/K, both exact in the SI."""

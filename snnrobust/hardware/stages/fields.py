@@ -20,7 +20,7 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from snnrobust.hardware.layout import Layout
-    from snnrobust.hardware.schema import Spatial
+    from snnrobust.hardware.schema.document import Spatial
 
 MAX_PLACES = 2000
 LATTICE = 44

@@ -22,7 +22,7 @@ from snnrobust.hardware.stages.base import Context, Coordinate, Z, largest, stra
 from snnrobust.hardware.stages.cores import of_cores
 
 if TYPE_CHECKING:
-    from snnrobust.hardware.schema_crossbar import Crossbar
+    from snnrobust.hardware.schema.crossbar import Crossbar
 
 
 @dataclass(frozen=True)

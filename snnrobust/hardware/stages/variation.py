@@ -34,7 +34,7 @@ from snnrobust.hardware.stages.fields import field
 from snnrobust.snn.specs import ParameterSpec
 
 if TYPE_CHECKING:
-    from snnrobust.hardware.schema import Component, Parameter
+    from snnrobust.hardware.schema.document import Component, Parameter
     from snnrobust.hardware.stages.calibration import Correction
     from snnrobust.hardware.stages.correlation import Mixing
 

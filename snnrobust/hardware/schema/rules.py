@@ -13,12 +13,12 @@ from typing import get_args
 import numpy as np
 
 from snnrobust.errors import unknown
-from snnrobust.hardware import rules_crossbar
-from snnrobust.hardware.bounds import WEIGHTS, Problem, clip, sizes
-from snnrobust.hardware.evidence import numbers
-from snnrobust.hardware.schema import CORRELATED, Document, Parameter
-from snnrobust.hardware.schema_base import Block, Evidence, Frozen
-from snnrobust.hardware.yaml_lines import Path, short, show
+from snnrobust.hardware.schema import rules_crossbar
+from snnrobust.hardware.schema.base import Block, Evidence, Frozen
+from snnrobust.hardware.schema.bounds import WEIGHTS, Problem, clip, sizes
+from snnrobust.hardware.schema.document import CORRELATED, Document, Parameter
+from snnrobust.hardware.schema.evidence import numbers
+from snnrobust.hardware.schema.yaml_lines import Path, short, show
 
 # A relative normal wider than this gives negative factors to more than 1 in 30,000 elements.
 WIDE_NORMAL = 0.25

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from snnrobust.hardware.evidence import numbers
-from snnrobust.hardware.schema import Document, Parameter
-from snnrobust.hardware.yaml_lines import Path
+from snnrobust.hardware.schema.document import Document, Parameter
+from snnrobust.hardware.schema.evidence import numbers
+from snnrobust.hardware.schema.yaml_lines import Path
 
 Problem = tuple[Path, str]
 

@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator
 from typing import Any, get_args
 
-from snnrobust.hardware.schema import Document
-from snnrobust.hardware.schema_base import Block, Frozen
+from snnrobust.hardware.schema.base import Block, Frozen
+from snnrobust.hardware.schema.document import Document
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from snnrobust.hardware.schema_base import Block, NonNegative, Positive, Probability
+from snnrobust.hardware.schema.base import Block, NonNegative, Positive, Probability
 
 COLDEST, HOTTEST = 200.0, 450.0
 """Temperatures in K between which the laws are used: a margin around those that silicon is specified for, -40 to 150

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple, TypeVar
 from pydantic import ValidationError
 
 from snnrobust.errors import ProfileError
-from snnrobust.hardware import rules
-from snnrobust.hardware.evidence import Number, numbers
-from snnrobust.hardware.schema import Component, Document
-from snnrobust.hardware.yaml_lines import Path, show
+from snnrobust.hardware.schema import rules
+from snnrobust.hardware.schema.document import Component, Document
+from snnrobust.hardware.schema.evidence import Number, numbers
+from snnrobust.hardware.schema.yaml_lines import Path, show
 
 D = TypeVar("D", bound=Document)
 

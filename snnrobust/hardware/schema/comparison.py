@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from snnrobust.hardware.evidence import Number, numbers
-from snnrobust.hardware.schema_base import Frozen
-from snnrobust.hardware.yaml_lines import show
+from snnrobust.hardware.schema.base import Frozen
+from snnrobust.hardware.schema.evidence import Number, numbers
+from snnrobust.hardware.schema.yaml_lines import show
 
 _TEXT = frozenset({"description", "evidence", "source", "note"})
 

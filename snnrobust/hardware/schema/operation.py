@@ -5,7 +5,7 @@ A block that is absent is not known: nothing stands in for it, so that no sum is
 
 from __future__ import annotations
 
-from snnrobust.hardware.schema_base import Block, NonNegative, Positive
+from snnrobust.hardware.schema.base import Block, NonNegative, Positive
 
 
 class Energy(Block):

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 from snnrobust.errors import ProfileError, unknown
-from snnrobust.hardware import rules
-from snnrobust.hardware.schema import Component, Document, LevelDependence, Parameter
-from snnrobust.hardware.schema_crossbar import Crossbar
-from snnrobust.hardware.yaml_lines import show
+from snnrobust.hardware.schema import rules
+from snnrobust.hardware.schema.crossbar import Crossbar
+from snnrobust.hardware.schema.document import Component, Document, LevelDependence, Parameter
+from snnrobust.hardware.schema.yaml_lines import show
 
 D = TypeVar("D", bound=Document)
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from snnrobust.hardware.schema_base import (
+from snnrobust.hardware.schema.base import (
     Bits,
     Block,
     Count,

@@ -15,11 +15,11 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from snnrobust.errors import unknown
-from snnrobust.hardware import rules
-from snnrobust.hardware.bounds import Problem
-from snnrobust.hardware.schema import Document
-from snnrobust.hardware.schema_base import Frozen
-from snnrobust.hardware.yaml_lines import Path, Tree, read, short, show
+from snnrobust.hardware.schema import rules
+from snnrobust.hardware.schema.base import Frozen
+from snnrobust.hardware.schema.bounds import Problem
+from snnrobust.hardware.schema.document import Document
+from snnrobust.hardware.schema.yaml_lines import Path, Tree, read, short, show
 
 D = TypeVar("D", bound=Document)
 

@@ -1,9 +1,9 @@
 """Profile schema, version 1.0: what a YAML file that describes a chip may say.
 
-The models (crossbars: schema_crossbar.py; stored values, limits, faults and events: schema_digital.py; calibration:
-schema_calibration.py; temperature and age: schema_environment.py; energy and speed: schema_operation.py) hold
-structure, types and the domain of single fields; rules.py holds the rules that relate fields to each other (units that
-fit a role, evidence for numbers, ...).
+The models (crossbars: crossbar.py; stored values, limits, faults and events: digital.py; calibration: calibration.py;
+temperature and age: environment.py; energy and speed: operation.py) hold structure, types and the
+domain of single fields; rules.py holds the rules that relate fields to each other (units that fit a role, evidence for
+numbers, ...).
 All models are frozen and strict: unknown keys, non-finite numbers and numbers written as text are errors.
 
 Spreads are fractions (0.2 is 20 %, never 20), times are in s, conductances in microsiemens, temperatures
@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from snnrobust.errors import ConfigError, unknown
-from snnrobust.hardware.schema_base import (
+from snnrobust.hardware.schema.base import (
     Block,
     Frozen,
     NonNegative,
@@ -27,11 +27,11 @@ from snnrobust.hardware.schema_base import (
     Role,
     Text,
 )
-from snnrobust.hardware.schema_calibration import Calibration
-from snnrobust.hardware.schema_crossbar import Crossbar
-from snnrobust.hardware.schema_digital import Events, Faults, Limits, Quantization
-from snnrobust.hardware.schema_environment import Environment
-from snnrobust.hardware.schema_operation import Energy, Pelgrom, TimeScale
+from snnrobust.hardware.schema.calibration import Calibration
+from snnrobust.hardware.schema.crossbar import Crossbar
+from snnrobust.hardware.schema.digital import Events, Faults, Limits, Quantization
+from snnrobust.hardware.schema.environment import Environment
+from snnrobust.hardware.schema.operation import Energy, Pelgrom, TimeScale
 
 Distribution = Literal["none", "normal", "lognormal", "truncated_normal", "uniform"]
 Granularity = Literal["per_synapse", "per_neuron_type", "per_neuron", "per_column", "per_core", "per_die"]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from snnrobust.hardware.schema_base import Bits, Block, NonNegative, Positive, Role
+from snnrobust.hardware.schema.base import Bits, Block, NonNegative, Positive, Role
 
 
 class Residual(Block):

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from snnrobust.hardware.schema_base import Block, Frozen
-from snnrobust.hardware.yaml_lines import Path
+from snnrobust.hardware.schema.base import Block, Frozen
+from snnrobust.hardware.schema.yaml_lines import Path
 
 
 class Number(NamedTuple):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from snnrobust.hardware.bounds import Problem, interval
-from snnrobust.hardware.schema_crossbar import Crossbar, Curve
-from snnrobust.hardware.yaml_lines import Path
+from snnrobust.hardware.schema.bounds import Problem, interval
+from snnrobust.hardware.schema.crossbar import Crossbar, Curve
+from snnrobust.hardware.schema.yaml_lines import Path
 
 
 def problems(crossbar: Crossbar, time: float | None) -> Iterator[Problem]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from snnrobust.hardware.schema import Document, Parameter
-from snnrobust.hardware.schema_base import Block
-from snnrobust.hardware.schema_crossbar import Crossbar
-from snnrobust.hardware.schema_digital import Limits
+from snnrobust.hardware.schema.base import Block
+from snnrobust.hardware.schema.crossbar import Crossbar
+from snnrobust.hardware.schema.digital import Limits
+from snnrobust.hardware.schema.document import Document, Parameter
 
 # Everything that deployment simulates, by feature name; add a name here together with its stage.
 SIMULATED = frozenset(
