@@ -1,26 +1,26 @@
-"""Figures of one analysis each: what to calibrate first, what a verdict rests on, what to specify, worst cases."""
+"""Figures of one analysis each: what to calibrate first, what a verdict rests on, what to specify, behaviour."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from matplotlib import style
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, NullLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
-from snnrobust.report.figures import COLOURS, DASHED, INK, STYLE, WIDTH, short
+from snnrobust.report.figures import COLOURS, DASHED, INK, MARKERS, STYLE, WIDTH, short
 from snnrobust.report.text import percent, spread_text
 
 if TYPE_CHECKING:
     from snnrobust.evaluation.behaviour import Behaviour
+    from snnrobust.evaluation.bits import Bits
     from snnrobust.evaluation.sensitivity import Sensitivity
     from snnrobust.evaluation.specification import Specification
     from snnrobust.evaluation.tornado import Tornado
-    from snnrobust.evaluation.worst_case import WorstCase
 
 MOST_BARS = 12
-_BLUE, _RED, _GREEN, _PINK = COLOURS[:4]
+_BLUE, _RED, _GREEN = COLOURS[:3]
 
 
 @style.context(STYLE)
@@ -80,35 +80,6 @@ def tornado_bars(found: Tornado) -> Figure:
     handles = [Line2D([], [], color=c, linewidth=6, label=f"at its {e} end") for c, e in
                ((_BLUE, "low"), (_RED, "high"))]  # fmt: skip
     figure.legend(handles=handles, loc="outside upper left", ncols=2, borderaxespad=0.2)
-    return figure
-
-
-@style.context(STYLE)
-def worst_case_curves(found: WorstCase) -> Figure:
-    """Score of attacked devices over the size of the box, beside Gaussian and random-vertex mismatch of the same size.
-
-    Args:
-        found: Scores of attacked and random devices.
-    """
-    figure = Figure(figsize=(WIDTH, 3.4))
-    ax = figure.subplots()
-    of_relative, scale = not found.profile, 100.0 if not found.profile else 1.0
-    x = [scale * radius for radius in found.radii]
-    for values, colour, marker, name in (
-        (found.gaussian, _BLUE, "o", "Gaussian"), (found.vertices, _GREEN, "^", "random vertex"),
-    ):  # fmt: skip
-        ax.fill_between(x, 100 * values.min(1), 100 * values.max(1), color=colour, alpha=0.18, linewidth=0)
-        ax.plot(x, 100 * values.mean(1), marker=marker, color=colour, markersize=4.5, linewidth=1.8, label=name)
-    for (loss, values), dashes in zip(found.attacked.items(), ("-", "--", ":"), strict=False):
-        ax.plot(x, 100 * values, marker="x", color=_RED, linestyle=dashes, linewidth=1.8, markersize=5.5,
-                label=f"attack ({loss})")  # fmt: skip
-    ax.axhline(100 * found.nominal, label="no variation", **DASHED)
-    low, high = ax.get_ylim()
-    ax.set_ylim(max(low, -2), min(high + 1, 101))
-    ax.set_ylabel(f"{found.metric} (%)")
-    unit = "% of each weight" if of_relative else f"σ of {short(found.profile, 30)}"
-    ax.set_xlabel(f"half-width of the box, or standard deviation\n({unit})")
-    figure.legend(loc="outside upper left", ncols=2, borderaxespad=0.2)
     return figure
 
 
@@ -178,4 +149,41 @@ def specification_limits(found: Specification) -> Figure:
         Line2D([], [], marker="^", linestyle="none", color=_GREEN, markersize=6.5, label="alone (▸ at least)"),
     ]
     figure.legend(handles=handles, loc="outside upper left", ncols=2, borderaxespad=0.2)
+    return figure
+
+
+@style.context(STYLE)
+def yield_over_bits(found: Bits) -> Figure:
+    """Yield with its interval over the bits of weights, a line for each number of ADC bits and a panel for each size.
+
+    A ring marks the smallest choices that suffice.
+
+    Args:
+        found: Yields over bits and mismatch.
+    """
+    scales, converters = found.scales(), list(dict.fromkeys(cell.adc for cell in found.cells))
+    figure = Figure(figsize=(WIDTH, 0.9 + 2.1 * len(scales)))
+    axes = figure.subplots(len(scales), sharex=True, squeeze=False)[:, 0]
+    for ax, scale in zip(axes, scales, strict=True):
+        for n, adc in enumerate(converters):
+            own = sorted((c for c in found.cells if c.scale == scale and c.adc == adc), key=lambda c: c.weight)
+            x = [c.weight + 0.12 * (n - (len(converters) - 1) / 2) for c in own]  # intervals lie side by side
+            low, high, share = ([100 * getattr(c.found, end) for c in own] for end in ("low", "high", "share"))
+            look: dict[str, Any] = {"color": COLOURS[n % len(COLOURS)], "marker": MARKERS[n % len(MARKERS)]}
+            ax.vlines(x, low, high, color=look["color"], linewidth=1.4)
+            label = "" if adc is None else f"{adc} ADC bits"
+            ax.plot(x, share, markersize=4.5, linewidth=1.2, label=label, **look)
+            enough = [(at, 100 * c.found.share) for at, c in zip(x, own, strict=True) if c in found.sufficient(scale)]
+            ax.plot(*zip(*enough, strict=True) if enough else ([], []), "o", color="none", markeredgecolor=INK,
+                    markersize=11, markeredgewidth=1.3, zorder=5)  # fmt: skip
+        ax.axhline(100 * found.requirement.share, **DASHED)
+        ax.set_title(short(f"{scale:g} × the spreads of {found.profile.name}", 44), pad=4)
+        ax.set_ylabel(f"chips ≥ {percent(found.requirement.accuracy)} % (%)")
+        ax.set_ylim(-8, 112)  # the ring has a size
+    axes[-1].set_xlabel("bits of a weight")
+    axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+    handles = [] if converters == [None] else axes[0].get_legend_handles_labels()[0]
+    ring = Line2D([], [], marker="o", linestyle="none", color="none", markeredgecolor=INK, markersize=9,
+                  label="the smallest that suffices")  # fmt: skip
+    figure.legend(handles=[*handles, ring], loc="outside upper left", ncols=2, borderaxespad=0.2)
     return figure

@@ -14,7 +14,7 @@ from matplotlib.text import Text
 from snnrobust.errors import ConfigError, RunFileError, unknown
 from snnrobust.evaluation import BreakingLevels
 from snnrobust.evaluation.analyses import chip_of, network_of, readable
-from snnrobust.report import analysis_figures, curves, figures
+from snnrobust.report import analysis_figures, curves, figures, robustness_figures
 from snnrobust.report.contents import Contents
 from snnrobust.report.text import percent
 from snnrobust.storage.files import check_place, replace_file
@@ -165,6 +165,14 @@ FIGURES: dict[str, _Entry] = {
         _alone(analysis_figures.specification_limits),
         "specification",
     ),
+    "bits": _Entry(
+        "How many bits suffice.",
+        "Yield over the bits of a weight, a line for each number of ADC bits where the chip has any, on the same "
+        "chips; bar: its interval; dashed: the yield that is asked for; ring: the smallest choice whose lower bound "
+        "reaches it, as do those of all finer ones.",
+        _alone(analysis_figures.yield_over_bits),
+        "bits",
+    ),
     "tolerance": _Entry(
         "Breaking levels.",
         "Share of chips that are still good at each level, each chip scaled along its own deviations. The tolerance at "
@@ -172,13 +180,29 @@ FIGURES: dict[str, _Entry] = {
         _breaking,
         "tolerance",
     ),
+    "rare": _Entry(
+        "How rare bad chips are.",
+        "Share of chips below the specification, with its 95 % interval (arrow: down to zero), under the profile's "
+        "assumed tail. Plain Monte Carlo simulates chips as they come; where it resolves the share, the two intervals "
+        "must overlap.",
+        _alone(robustness_figures.rare_failures),
+        "rare",
+    ),
     "worst_case": _Entry(
         "The worst case beside chance.",
         "{metric} of the device that an attack finds in a box, beside random devices of the same size: Gaussian with "
         "the box's half-width as standard deviation, and random corners of the box (line: mean; band: from the worst "
         "to the best). Not a yield statement: a corner of the box is hardly ever a chip.",
-        _alone(analysis_figures.worst_case_curves),
+        _alone(robustness_figures.worst_case_curves),
         "worst_case",
+    ),
+    "certificate": _Entry(
+        "What is certain in a box.",
+        "Share of the test samples that every device in the box classifies correctly, and of the spikes that no device "
+        "in it changes, by interval bounds; vertical lines: the largest boxes in which that holds of one sample and of "
+        "half of them. A statement about a box, never a share of chips.",
+        _alone(robustness_figures.certified_over_box),
+        "certificate",
     ),
     "behaviour": _Entry(
         "Accuracy and agreement under each condition.",

@@ -2,7 +2,19 @@
 
 import numpy as np
 import pytest
-from analysis_examples import ANALYSES, CHIPS, behaviour, sensitivity, specification, tornado, with_analyses, worst_case
+from analysis_examples import (
+    ANALYSES,
+    CHIPS,
+    behaviour,
+    bits,
+    certificate,
+    rare,
+    sensitivity,
+    specification,
+    tornado,
+    with_analyses,
+    worst_case,
+)
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.text import Text
@@ -10,8 +22,9 @@ from report_examples import run_group, tolerance, trained
 
 from snnrobust.errors import ConfigError, RunFileError
 from snnrobust.evaluation import chip_yield
+from snnrobust.evaluation.bits import Bits, Cell
 from snnrobust.hardware import load_profile
-from snnrobust.report import analysis_figures, curves, figures
+from snnrobust.report import analysis_figures, curves, figures, robustness_figures
 from snnrobust.report.contents import COMMANDS, KINDS, Contents, read_contents
 from snnrobust.report.gallery import FIGURES, draw, draw_all, fit_width, write_figure
 from snnrobust.storage import Array, Group, read_run, write_run
@@ -111,12 +124,70 @@ class TestAnalyses:
 
     def test_worst_case_stands_beside_gaussian_and_vertex(self):
         found = worst_case()
-        (ax,) = analysis_figures.worst_case_curves(found).axes
+        (ax,) = robustness_figures.worst_case_curves(found).axes
         of = {line.get_label(): line for line in ax.lines}
         np.testing.assert_allclose(of["attack (task)"].get_ydata(), [90, 70, 30])
         np.testing.assert_allclose(of["Gaussian"].get_ydata(), 100 * found.gaussian.mean(1))
         np.testing.assert_allclose(of["random vertex"].get_ydata(), 100 * found.vertices.mean(1))
         np.testing.assert_allclose(of["Gaussian"].get_xdata(), [10, 20, 30])
+
+    def test_bits_stand_with_their_intervals(self):
+        """A panel a size, a ring around the smallest that suffices: 6 bits at 0.5, 6 at 1."""
+        found = bits()
+        axes = analysis_figures.yield_over_bits(found).axes
+        assert [ax.get_title(loc="left") for ax in axes] == [
+            "0.5 × the spreads of dynapse1",
+            "1 × the spreads of dynapse1",
+        ]
+        for ax, scale, shares in zip(axes, (0.5, 1.0), ([75, 100], [50, 95]), strict=True):
+            line, ring = ax.lines[:2]
+            np.testing.assert_allclose(line.get_xdata(), [3, 6])
+            np.testing.assert_allclose(line.get_ydata(), shares)
+            ends = [segment[:, 1] for segment in ax.collections[0].get_segments()]
+            own = [c.found for c in found.cells if c.scale == scale]
+            np.testing.assert_allclose(ends, [[100 * y.low, 100 * y.high] for y in own])
+            enough = found.sufficient(scale)
+            np.testing.assert_allclose(ring.get_xdata(), [c.weight for c in enough])
+            assert [c.weight for c in enough] == [6]
+
+    def test_converters_have_a_line_each_and_lie_side_by_side(self):
+        one = bits()
+        cells = [Cell(1.0, weight, adc, y) for weight, adc, y in
+                 zip((3, 3, 6, 6), (4, 8, 4, 8), (c.found for c in one.cells), strict=True)]  # fmt: skip
+        (ax,) = analysis_figures.yield_over_bits(Bits(one.profile, tuple(cells), one.requirement)).axes
+        lines = {line.get_label(): line for line in ax.lines}
+        first, second = (lines[f"{adc} ADC bits"] for adc in (4, 8))
+        assert first.get_color() != second.get_color()
+        assert first.get_marker() != second.get_marker()
+        assert (np.abs(first.get_xdata() - second.get_xdata()) > 0.05).all()
+
+    def test_rare_failures_stand_beside_plain_monte_carlo(self):
+        found = rare()
+        (ax,) = robustness_figures.rare_failures(found).axes
+        interval, _, _, dot, plain, _, arrow = ax.lines
+        np.testing.assert_allclose(interval.get_xdata(), [0.01, 0.04])
+        np.testing.assert_allclose(dot.get_xdata(), [0.02])
+        assert plain.get_xdata()[1] == pytest.approx(0.37)
+        assert arrow.get_marker() == "<"
+        assert arrow.get_xdata()[0] == ax.get_xlim()[0]
+        assert ax.get_xlabel() == "chips below 90.0 % (%), logarithmic"
+
+    def test_rare_failures_that_no_run_reached_are_not_resolved(self):
+        found = rare()
+        nothing = found.found._replace(share=0.0, low=np.nan, high=np.nan, effective=0.0)
+        (ax,) = robustness_figures.rare_failures(found._replace(found=nothing)).axes
+        assert [text.get_text() for text in ax.texts] == ["not resolved", "none of 1,000"]
+        assert not [line for line in ax.lines if line.get_marker() == "o"]
+
+    def test_certificates_stand_over_the_box_and_zero_has_a_place(self):
+        (ax,) = robustness_figures.certified_over_box(certificate()).axes
+        certified, certain, half, largest = ax.lines
+        np.testing.assert_allclose(certified.get_xdata(), [0, 0.1, 1])
+        np.testing.assert_allclose(certified.get_ydata(), [90, 40, 0])
+        np.testing.assert_allclose(certain.get_ydata(), [100, 90, 50])
+        np.testing.assert_allclose([half.get_xdata()[0], largest.get_xdata()[0]], [0.07, 0.4])
+        assert ax.transData.transform((0, 0))[0] >= ax.bbox.x0
+        assert ax.get_xlabel() == "half-width k of the box (% of each weight)"
 
     def test_behaviour_stands_by_condition(self):
         (ax,) = analysis_figures.behaviour_by_condition(behaviour()).axes
