@@ -89,12 +89,17 @@ def export(
     run: Run,
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", help=".csv: a row a chip; .tex: a table for booktabs.", show_default=False),
+        typer.Option(
+            "--output",
+            "-o",
+            help=".csv: a row a chip (table yield) or a number (others); .tex: a table for booktabs.",
+            show_default=False,
+        ),
     ],
     table: Annotated[
         str,
         typer.Option(
-            help="Table of a .tex file: yield, sensitivity, tornado, specification, bits, tolerance, rare, worst_case, "
+            help="yield, sensitivity, tornado, specification, bits, tolerance, rare, worst_case, landscape, "
             "certificate or behaviour."
         ),
     ] = "yield",
@@ -103,15 +108,17 @@ def export(
 ) -> None:
     """Write results as tidy CSV, or a table of them as LaTeX."""
     from snnrobust.report.contents import read_contents
-    from snnrobust.report.tables import latex, table_of, tidy_csv
+    from snnrobust.report.tables import latex, table_of, tidy_analyses, tidy_csv
     from snnrobust.storage.files import replace_file
 
     check_output(output, [run])
     if output.suffix not in (".csv", ".tex"):
-        raise ConfigError(f"output: {output} must end in .csv (a row a chip) or .tex (a table)")
+        raise ConfigError(f"output: {output} must end in .csv (tidy rows) or .tex (a table)")
     contents = read_contents(run)
-    if output.suffix == ".csv":
+    if output.suffix == ".csv" and table == "yield":
         text = tidy_csv(contents.tolerance(), contents.hashes)
+    elif output.suffix == ".csv":
+        text = tidy_analyses(table, contents, of=of)
     else:
         text = latex(table_of(table, contents, specification=specification, of=of), label=f"tab:{table}")
     replace_file(output, text.encode())

@@ -1,4 +1,4 @@
-"""Commands about the worst device: attacks on trained networks, and certificates. Heavy modules load only inside."""
+"""Commands about the worst device: attacks, the loss around a network, certificates. Heavy modules load only inside."""
 
 from __future__ import annotations
 
@@ -76,6 +76,66 @@ def worst(
         if harmful is not None:
             write_harmful(harmful, kept.stored if kept.stored is not None else found.to_group())
             out.print(f"{harmful}: the most harmful chip", style="dim")
+
+
+@app.command()
+def landscape(
+    run: Run,
+    profile: ChipOrLevel = None,
+    calibration: Calibration = "none",
+    directions: Annotated[int, typer.Option(help="Random directions.", min=1)] = 5,
+    reach: Annotated[float, typer.Option(help="Lines and slice go from -reach to reach times a direction.")] = 2.0,
+    points: Annotated[int, typer.Option(help="Points on a line, odd.")] = 41,
+    across: Annotated[
+        int, typer.Option("--slice", help="Points on a side of the 2-D slice, odd; 0 for no slice.")
+    ] = 15,
+    scale: Annotated[
+        float | None,
+        typer.Option(
+            help="Size of a direction: standard deviations of the profile, 1 by default, or a fraction, 0.2.",
+            show_default=False,
+        ),
+    ] = None,
+    radii: Annotated[
+        str | None,
+        typer.Option(
+            help="Half-widths of boxes for the sharpness, with commas: standard deviations of the profile, or "
+            "fractions.",
+            show_default=False,
+        ),
+    ] = None,
+    steps: Annotated[int, typer.Option(help="Ascent steps of each attack.", min=1)] = 20,
+    restarts: Annotated[int, typer.Option(help="Starts of the attacks that give the sharpness.", min=1)] = 3,
+    samples: Annotated[int, typer.Option(help="Most test samples.", min=1)] = 300,
+    output: Result = None,
+    seed: Seed = 1,
+    data: Data = None,
+    threads: Threads = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """The loss around a trained network: random and adversarial directions, their slope, a slice, sharpness."""
+    from snnrobust.evaluation.analyses import Kept, keyed_by, once
+    from snnrobust.evaluation.landscape_study import RADII, SCALES, LossLandscape
+    from snnrobust.evaluation.landscape_study import landscape as look_around
+    from snnrobust.report.robustness import landscape_table
+    from snnrobust.report.text import console
+
+    check_result(output)
+    models, task = trained_models([run], data)
+    out, chosen = console(), chip(profile)
+    boxes = list(RADII[chosen is not None]) if radii is None else numbers("radii", radii)
+    options: dict[str, Any] = {"calibration": calibration, "directions": directions, "reach": reach, "points": points}
+    options |= {"across": across, "scale": SCALES[chosen is not None] if scale is None else scale, "radii": boxes}
+    options |= {"steps": steps, "restarts": restarts, "samples": samples, "seed": seed}
+    for label, model in models.items():
+        config = keyed_by(model.net, chosen, task, task.test, **options)
+        kept = Kept(output, "landscape", label, model, named(chosen, calibration), config, overwrite=overwrite)
+        same = {"profile": chosen, **options}
+        found = once(kept, LossLandscape, look_around, model.net, task, **same)
+        out.print(landscape_table(label, found))
+        for line in (*found.notes, found.population):
+            out.print(line, style="dim")
+        out.print(found.statement)
 
 
 @app.command()

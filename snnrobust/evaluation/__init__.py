@@ -8,6 +8,7 @@ from snnrobust.evaluation.breaking import BreakingLevels, ToleranceAt, breaking_
 from snnrobust.evaluation.certificate import Certificate, certify, largest_k
 from snnrobust.evaluation.comparison import compare_conditions, compare_methods, paired_difference, yield_difference
 from snnrobust.evaluation.landscape import Landscape, slope
+from snnrobust.evaluation.landscape_study import LossLandscape, landscape
 from snnrobust.evaluation.montecarlo import benchmark, evaluate
 from snnrobust.evaluation.opened import open_results
 from snnrobust.evaluation.quantiles import quantile, simultaneous_confidence
@@ -29,6 +30,7 @@ __all__ = [
     "BreakingLevels",
     "Certificate",
     "Landscape",
+    "LossLandscape",
     "Requirement",
     "Sensitivity",
     "SensitivityMap",
@@ -54,6 +56,7 @@ __all__ = [
     "evaluate",
     "failures_by_common_factors",
     "failures_by_subsets",
+    "landscape",
     "largest_k",
     "open_results",
     "paired_difference",

@@ -13,6 +13,7 @@ from snnrobust.evaluation import (
     Behaviour,
     Bits,
     BreakingLevels,
+    LossLandscape,
     Sensitivity,
     Specification,
     Tolerance,
@@ -35,6 +36,7 @@ KINDS: dict[str, type[Storable]] = {
     "tolerance": BreakingLevels,
     "rare": Checked,
     "worst_case": WorstCase,
+    "landscape": LossLandscape,
     "certificate": Certified,
     "behaviour": Behaviour,
 }
@@ -47,6 +49,7 @@ COMMANDS = {
     "tolerance": "tolerance NET.h5",
     "rare": "rare NET.h5 --profile P",
     "worst_case": "worst NET.h5",
+    "landscape": "landscape NET.h5",
     "certificate": "certify NET.h5",
     "behaviour": "behaviour NET.h5 --profile P",
 }

@@ -14,7 +14,7 @@ from matplotlib.text import Text
 from snnrobust.errors import ConfigError, RunFileError, unknown
 from snnrobust.evaluation import BreakingLevels
 from snnrobust.evaluation.analyses import chip_of, network_of, readable
-from snnrobust.report import analysis_figures, curves, figures, robustness_figures
+from snnrobust.report import analysis_figures, curves, figures, landscape_figure, robustness_figures
 from snnrobust.report.contents import Contents
 from snnrobust.report.text import percent
 from snnrobust.storage.files import check_place, replace_file
@@ -195,6 +195,15 @@ FIGURES: dict[str, _Entry] = {
         "to the best). Not a yield statement: a corner of the box is hardly ever a chip.",
         _alone(robustness_figures.worst_case_curves),
         "worst_case",
+    ),
+    "landscape": _Entry(
+        "The loss around the network.",
+        "Top: mean cross-entropy of the test samples as the network's devices move along a direction; thin: single "
+        "random directions, which are what mismatch draws; dashed: towards the worst device that an attack finds; "
+        "dotted: the loss of a guess, ln(classes). A robust network has a flat valley. Bottom: the plane of a random "
+        "and the adversarial direction, seen from above; cross: the network without variation.",
+        _alone(landscape_figure.loss_landscape),
+        "landscape",
     ),
     "certificate": _Entry(
         "What is certain in a box.",

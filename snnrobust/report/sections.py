@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from snnrobust.evaluation import Behaviour, Bits, BreakingLevels, Sensitivity, Specification, Tornado, WorstCase
+from snnrobust.evaluation import (
+    Behaviour,
+    Bits,
+    BreakingLevels,
+    LossLandscape,
+    Sensitivity,
+    Specification,
+    Tornado,
+    WorstCase,
+)
 from snnrobust.evaluation.analyses import chip_of, network_of, readable
 from snnrobust.evaluation.certificate import STATEMENT, Certified
 from snnrobust.evaluation.rare_chips import Checked
@@ -22,7 +31,7 @@ SECTIONS = {
     "What to calibrate first": ("sensitivity", "tornado"),
     "What may be specified": ("specification", "bits"),
     "How much variation the chips withstand": ("tolerance", "rare"),
-    "Worst case": ("worst_case", "certificate"),
+    "Worst case": ("worst_case", "landscape", "certificate"),
     "Behaviour": ("behaviour",),
 }
 
@@ -120,6 +129,10 @@ def _worst(found: WorstCase) -> Said:
     return found.statement, list(found.notes)
 
 
+def _landscape(found: LossLandscape) -> Said:
+    return found.statement, [*found.notes, found.population]
+
+
 def _certificate(found: Certified) -> Said:
     said = f"the largest box with a certified sample has k = {found.largest:.3g}, with half of them {found.half:.3g}"
     left = [f"the box leaves out: {', '.join(found.boxes[0].excluded)}"] if found.boxes[0].excluded else []
@@ -138,6 +151,7 @@ _SAID: dict[str, Callable[[Any], Said]] = {
     "tolerance": _breaking,
     "rare": _rare,
     "worst_case": _worst,
+    "landscape": _landscape,
     "certificate": _certificate,
     "behaviour": _behaviour,
 }

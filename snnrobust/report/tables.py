@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import math
 import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+import numpy as np
 from rich.table import Table
 
 from snnrobust.errors import RunFileError, unknown
 from snnrobust.evaluation import BreakingLevels, Certificate, Tolerance
-from snnrobust.evaluation.analyses import network_of, readable
+from snnrobust.evaluation.analyses import analyses_of, chip_of, network_of, readable
 from snnrobust.evaluation.certificate import Certified
 from snnrobust.evaluation.rare_chips import Checked
 from snnrobust.report import design, robustness, yields
 from snnrobust.report.behaviour import behaviour_table
 from snnrobust.report.contents import Contents
 from snnrobust.report.text import tolerance_table
+from snnrobust.storage import Group
 
 _ESCAPES = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -71,6 +74,7 @@ TABLES: dict[str, Callable[[str, Any], Table]] = {
     "tolerance": _breaking,
     "rare": _rare,
     "worst_case": _labelled(robustness.worst_case_table),
+    "landscape": _labelled(robustness.landscape_table),
     "certificate": _certificate,
     "behaviour": _labelled(behaviour_table),
 }
@@ -174,3 +178,47 @@ def _rows(result: Tolerance, hashes: dict[str, str]) -> Iterator[list[object]]:
                     own = [f"{value:g}" if name == "nonfinite" else repr(value)
                            for name, value in zip(result.measures, row, strict=True)]  # fmt: skip
                     yield [network, condition, hashes.get(condition, ""), level, instance, *own]
+
+
+def tidy_analyses(kind: str, contents: Contents, *, of: str | None = None) -> str:
+    """The numbers of analyses of a kind as CSV, a row a number.
+
+    Columns: network, profile, quantity; one for each dimension that any quantity has, with the coordinate or the
+    position along it, empty where a quantity has not this dimension; value.
+
+    Args:
+        kind: A kind of analysis.
+        contents: The run file.
+        of: Which analysis, "network on chip"; all of the kind by default.
+
+    Raises:
+        RunFileError: If there is no such kind, or the file has no results of it.
+    """
+    if kind not in TABLES:
+        raise RunFileError(unknown("table", kind, ["yield", *TABLES]))
+    several = of is None and kind in contents.analyses
+    chosen = list(contents.analyses[kind]) if several else [contents.analysis(kind, of)[0]]
+    groups = {entry: analyses_of(contents.stored, kind)[entry] for entry in chosen}
+    dims = list(dict.fromkeys(dim for group in groups.values() for dim in group.dim_sizes()))
+    out = io.StringIO()
+    writer = csv.DictWriter(out, ["network", "profile", "quantity", *dims, "value"], restval="", lineterminator="\n")
+    writer.writeheader()
+    for entry, group in groups.items():
+        about = {"network": network_of(entry), "profile": chip_of(entry)}
+        writer.writerows({**about, **number} for number in _numbers(group))
+    return out.getvalue()
+
+
+def _numbers(group: Group) -> Iterator[dict[str, object]]:
+    """Every number of a group that has dimensions, and every single one, with its place."""
+    for name, value in group.attrs.items():
+        if isinstance(value, int | float):
+            yield {"quantity": name, "value": value}
+    for name, array in group.arrays():
+        if name in array.dims or len(array.dims) != array.values.ndim or array.values.shape == ():
+            continue
+        along = [group.array(dim).values if dim in group else np.arange(size)
+                 for dim, size in zip(array.dims, array.values.shape, strict=True)]  # fmt: skip
+        places = itertools.product(*(axis.tolist() for axis in along))
+        for place, value in zip(places, array.values.ravel().tolist(), strict=True):
+            yield {"quantity": name, **dict(zip(array.dims, place, strict=True)), "value": value}

@@ -1,8 +1,10 @@
-"""worst and certify on the command line: tables, the statement beside them, one line for every mistake."""
+"""worst, landscape and certify on the command line: tables, the statement beside them, one line for every mistake."""
 
 import pytest
 from commands import run, trained_in
 
+from snnrobust.errors import RunFileError
+from snnrobust.evaluation import open_results
 from snnrobust.storage import read_run
 
 
@@ -36,6 +38,27 @@ def test_certificates_are_kept(trained, tmp_path):
     assert found.array("certified").values.shape == (2, 30)
 
 
+def test_landscapes_are_kept_drawn_and_exported(trained, tmp_path):
+    output = tmp_path / "land.h5"
+    options = ("--points", 3, "--slice", 3, "--directions", 2, "--steps", 2, "--restarts", 1, "--samples", 30)
+    first = run("landscape", trained, *options, "-o", output)
+    assert first.exit_code == 0, first.output
+    for words in ("slope, adversarial direction", "20 % of each weight", "30 test samples of vowels", "nats"):
+        assert words in " ".join(first.stdout.split())
+    assert run("landscape", trained, *options, "-o", output).stdout == first.stdout
+    kept = read_run(output).group("analyses/landscape/standard on relative levels")
+    assert kept.array("slice").values.shape == (3, 3)
+    found = open_results(output, "landscape")
+    assert found["random"].sel(alpha=0.0).values.tolist() == [kept.array("adversarial").values[1]] * 2
+    assert run("figure", "landscape", output, "-o", tmp_path / "f.svg").exit_code == 0
+    assert run("export", output, "--table", "landscape", "-o", tmp_path / "l.csv").exit_code == 0
+    assert ",random,-2.0,1," in (tmp_path / "l.csv").read_text()
+    with pytest.raises(RunFileError, match="unknown 'landscap'"):
+        open_results(output, "landscap")
+    with pytest.raises(RunFileError, match="landscape of: unknown 'x'"):
+        open_results(output, "landscape", of="x")
+
+
 def test_certify_prints_boxes_and_the_largest(trained):
     result = run("certify", trained, "--boxes", "0,0.001", "--samples", 30, "--profile", "dynapse1")
     assert result.exit_code == 0, result.output
@@ -48,6 +71,8 @@ def test_certify_prints_boxes_and_the_largest(trained):
     [
         (("worst", "--radii", "a"), "error: radii: 'a' must be numbers"),
         (("worst", "--losses", "ce"), "error: loss: unknown 'ce'"),
+        (("landscape", "--radii", "a"), "error: radii: 'a' must be numbers"),
+        (("landscape", "--points", "4"), "error: points: 4 must be odd"),
         (("certify", "--boxes", "-1"), "error: k: -1.0 must be"),
         (("certify", "--profile", "pcm_ibm"), "error: pcm_ibm: no bounds over devices"),
     ],

@@ -7,6 +7,7 @@ from snnrobust.evaluation import (
     Bits,
     BreakingLevels,
     Certificate,
+    LossLandscape,
     Requirement,
     Sensitivity,
     Specification,
@@ -92,6 +93,16 @@ def worst_case():
     return WorstCase(radii, attacked, losses, gaussian, gaussian - 0.02, 0.96, "accuracy", "", None, *where)
 
 
+def landscape():
+    """L = 0.5 + 0.1 |alpha| and 0.5 + 0.3 |alpha| along random directions, 0.5 + alpha^2 along the adversarial one."""
+    alphas = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])
+    lines = 0.5 + np.array([0.1, 0.3])[:, None] * np.abs(alphas)
+    across = np.array([-2.0, 0.0, 2.0])
+    plane = 0.5 + 0.1 * np.abs(across)[:, None] + across**2
+    described = ((0.05, 0.2), np.array([0.2, 1.5]), 0.2, "", 9, "mean cross-entropy of 100 test samples of vowels")
+    return LossLandscape(alphas, lines, 0.5 + alphas**2, across, plane, *described)
+
+
 def certificate():
     boxes = tuple(
         Certificate(k, np.arange(10) < count, np.zeros((10, 3)), np.ones((10, 3)), share, ("outliers",))
@@ -125,6 +136,7 @@ ANALYSES = {
     "tolerance": ("relative levels", breaking),
     "rare": ("dynapse1", rare),
     "worst_case": ("relative levels", worst_case),
+    "landscape": ("relative levels", landscape),
     "certificate": ("relative levels", certificate),
     "behaviour": ("pcm_ibm", behaviour),
 }

@@ -8,6 +8,7 @@ from analysis_examples import (
     behaviour,
     bits,
     certificate,
+    landscape,
     rare,
     sensitivity,
     specification,
@@ -21,10 +22,10 @@ from matplotlib.text import Text
 from report_examples import run_group, tolerance, trained
 
 from snnrobust.errors import ConfigError, RunFileError
-from snnrobust.evaluation import chip_yield
+from snnrobust.evaluation import LossLandscape, chip_yield
 from snnrobust.evaluation.bits import Bits, Cell
 from snnrobust.hardware import load_profile
-from snnrobust.report import analysis_figures, curves, figures, robustness_figures
+from snnrobust.report import analysis_figures, curves, figures, landscape_figure, robustness_figures
 from snnrobust.report.contents import COMMANDS, KINDS, Contents, read_contents
 from snnrobust.report.gallery import FIGURES, draw, draw_all, fit_width, write_figure
 from snnrobust.storage import Array, Group, read_run, write_run
@@ -188,6 +189,30 @@ class TestAnalyses:
         np.testing.assert_allclose([half.get_xdata()[0], largest.get_xdata()[0]], [0.07, 0.4])
         assert ax.transData.transform((0, 0))[0] >= ax.bbox.x0
         assert ax.get_xlabel() == "half-width k of the box (% of each weight)"
+
+    def test_the_landscape_is_lines_and_a_plane(self):
+        found = landscape()
+        lines, plane, bar = landscape_figure.loss_landscape(found).axes
+        first, second, mean, attack, guess = lines.lines
+        for line, expected in ((first, found.random[0]), (second, found.random[1]), (mean, found.random.mean(0))):
+            np.testing.assert_allclose(line.get_ydata(), expected)
+        np.testing.assert_allclose(attack.get_ydata(), [4.5, 1.5, 0.5, 1.5, 4.5])
+        assert guess.get_ydata()[0] == pytest.approx(np.log(9))
+        assert lines.get_yscale() == "linear"
+        assert lines.get_xlabel() == "along a direction (unit: 20 % of each weight)"
+        low, high = plane.collections[0].get_clim()
+        assert low <= found.slice.min() < found.slice.max() <= high
+        assert bar.get_ylabel() == lines.get_ylabel() == "cross-entropy (nats)"
+
+    def test_losses_far_apart_are_logarithmic_and_a_slice_may_be_absent(self):
+        one = landscape()
+        steep = LossLandscape(
+            one.alphas, one.random, one.adversarial * [40, 10, 1, 10, 40], np.zeros(0), np.zeros((0, 0)), one.radii,
+            one.sharpness, 1.0, "dynapse1", 9, one.population,
+        )  # fmt: skip
+        (ax,) = landscape_figure.loss_landscape(steep).axes
+        assert ax.get_yscale() == "log"
+        assert ax.get_xlabel() == "along a direction (unit: 1 σ of dynapse1)"
 
     def test_behaviour_stands_by_condition(self):
         (ax,) = analysis_figures.behaviour_by_condition(behaviour()).axes

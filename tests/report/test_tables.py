@@ -6,14 +6,14 @@ import math
 import re
 
 import pytest
-from analysis_examples import ANALYSES, with_analyses
+from analysis_examples import ANALYSES, landscape, with_analyses
 from report_examples import run_group, tolerance, trained
 
 from snnrobust.errors import RunFileError
 from snnrobust.hardware import load_profile
 from snnrobust.report.cite import cite, methods, references
 from snnrobust.report.contents import Contents
-from snnrobust.report.tables import Plain, latex, table_of, tex, tidy_csv
+from snnrobust.report.tables import Plain, latex, table_of, tex, tidy_analyses, tidy_csv
 
 
 def contents(**described):
@@ -91,6 +91,42 @@ class TestCsv:
     def test_names_with_commas_and_quotes(self):
         text = tidy_csv(tolerance(models=('a,"b"',)), {})
         assert {row["network"] for row in csv.DictReader(io.StringIO(text))} == {'a,"b"'}
+
+
+class TestCsvOfAnalyses:
+    def test_a_row_a_number_with_its_place(self):
+        made, rows = landscape(), list(csv.DictReader(io.StringIO(tidy_analyses("landscape", contents()))))
+        of = {}
+        for row in rows:
+            assert (row["network"], row["profile"]) == ("standard", "relative levels")
+            of.setdefault(row["quantity"], []).append(row)
+        random = {(int(r["direction"]), float(r["alpha"])): float(r["value"]) for r in of["random"]}
+        assert random == {(n, a): made.random[n, k] for n in range(2) for k, a in enumerate(made.alphas)}
+        (corner,) = [r for r in of["slice"] if (r["slice_random"], r["slice_adversarial"]) == ("2.0", "-2.0")]
+        assert float(corner["value"]) == made.slice[2, 0]
+        assert corner["alpha"] == corner["radius"] == ""
+        assert {float(r["radius"]): float(r["value"]) for r in of["sharpness"]} == {0.05: 0.2, 0.2: 1.5}
+        assert [float(r["value"]) for r in of["scale"]] == [0.2]
+
+    @pytest.mark.parametrize("kind", ANALYSES)
+    def test_every_kind_has_all_its_numbers(self, kind):
+        made = ANALYSES[kind][1]().to_group()
+        rows = list(csv.DictReader(io.StringIO(tidy_analyses(kind, contents()))))
+        for name, array in made.arrays():
+            if array.values.shape and name not in array.dims:
+                assert sum(row["quantity"] == name for row in rows) == array.values.size
+
+    def test_all_networks_or_one(self):
+        found = contents()
+        more = Contents(with_analyses(found.stored, "adversarial"), found.result)
+        networks = [row["network"] for row in csv.DictReader(io.StringIO(tidy_analyses("bits", more)))]
+        assert set(networks) == {"standard", "adversarial"}
+        one = tidy_analyses("bits", more, of="adversarial on dynapse1")
+        assert {row["network"] for row in csv.DictReader(io.StringIO(one))} == {"adversarial"}
+        with pytest.raises(RunFileError, match="table: unknown 'bit'"):
+            tidy_analyses("bit", more)
+        with pytest.raises(RunFileError, match="holds no bits; `snnrobust bits"):
+            tidy_analyses("bits", Contents(run_group(tolerance()), found.result))
 
 
 class TestCitation:
