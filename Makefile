@@ -1,6 +1,7 @@
 # make demo   the whole story on real data, in demo/
 # make test   linters, types, tests
 # make oracles   other simulators that the tests compare with; `make test` tries it, and goes on without a network
+# make browser   a Chromium for the tests of the report, by the system's package manager; `make test` tries it
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -12,7 +13,7 @@ export SNNROBUST_DATA := $(abspath ../shared/data)
 endif
 endif
 
-.PHONY: demo test oracles format clean
+.PHONY: demo test oracles browser format clean
 
 demo: $(VENV)/.installed-xarray
 	$(BIN)/snnrobust demo
@@ -24,8 +25,7 @@ export AIHWKIT_SOURCE ?= $(abspath $(ORACLES)/$(AIHWKIT))
 
 test: $(VENV)/.installed-test
 	-$(MAKE) oracles
-	@command -v chromium || command -v chromium-browser || command -v google-chrome || \
-		echo "no Chromium on the PATH: tests/report/test_browser.py is skipped"
+	@$(MAKE) --no-print-directory browser
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -40,6 +40,9 @@ $(ORACLES)/.installed: setup.cfg | $(VENV)/.installed-test
 	tar -xzf $(ORACLES)/$(AIHWKIT).tar.gz -C $(ORACLES)
 	$(BIN)/python -m pip install --retries 1 --progress-bar off --no-deps badcrossbar pathvalidate sigfig
 	touch $@
+
+browser:
+	@.ci/browser
 
 format: $(VENV)/.installed-test
 	$(BIN)/ruff check --fix .
