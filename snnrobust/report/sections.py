@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -120,8 +121,10 @@ def _breaking(found: BreakingLevels) -> Said:
 
 def _rare(found: Checked) -> Said:
     rare = found.found
-    said = f"{rare.share:.3g} of the chips miss {percent(found.specification)} %, under the profile's assumed tail"
-    said += f" (95 % interval: {yields.rare_interval(rare)})"
+    missed = f"{percent(found.specification)} %, under the profile's assumed tail"
+    bounds = f"95 % interval: {yields.rare_interval(rare)}" + ("" if math.isnan(rare.low) else " %")
+    share = f"{100 * rare.share:.3g} % of the chips miss" if rare.share else "no chip was found that misses"
+    said = f"{share} {missed} ({bounds})"
     return said, yields.rare_notes(found)
 
 

@@ -97,24 +97,27 @@ def methods_table(found: Sequence[MethodComparison]) -> Table:
 
 
 def rare_interval(found: RareFailures) -> str:
-    """The interval of a share of bad chips, or that the runs do not resolve it."""
-    return "not resolved" if math.isnan(found.low) else f"{found.low:.2g}-{found.high:.2g}"
+    """The interval of a share of bad chips in percent, or that the runs do not resolve it."""
+    return "not resolved" if math.isnan(found.low) else f"{100 * found.low:.2g}-{100 * found.high:.2g}"
 
 
 def rare_table(label: str, checked: Checked, specification: float) -> Table:
     """The share of bad chips by a method for rare failures, and by plain Monte Carlo."""
     found = checked.found
     rows = [
-        (found.method, f"{found.share:.3g}", rare_interval(found), f"{found.effective:.3g}", str(found.chips)),
+        (found.method, f"{100 * found.share:.3g}", rare_interval(found), f"{found.effective:.3g}", str(found.chips)),
         (
             "plain Monte Carlo (Clopper-Pearson)",
-            f"{checked.bad / checked.plain:.3g}",
-            f"{checked.low:.2g}-{checked.high:.2g}",
+            f"{100 * checked.bad / checked.plain:.3g}",
+            f"{100 * checked.low:.2g}-{100 * checked.high:.2g}",
             str(checked.bad),
             str(checked.plain),
         ),
     ]
-    columns = {"method": "name", **dict.fromkeys(("bad chips", "95 % interval", "effective", "simulated"), "number")}
+    columns = {
+        "method": "name",
+        **dict.fromkeys(("bad chips, %", "95 % interval, %", "effective", "simulated"), "number"),
+    }
     return table(f"{label}: share of chips below {percent(specification)} %, {TAIL}", columns, rows)
 
 

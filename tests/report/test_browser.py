@@ -73,7 +73,26 @@ def test_it_prints(browser, page):
     browser.open(page, width=1280)
     pdf = base64.b64decode(browser.ask("Page.printToPDF", preferCSSPageSize=True)["data"])
     assert pdf.startswith(b"%PDF")
-    assert 2 <= pdf.count(b"/Type /Page\n") <= 20
+    assert 2 <= pdf.count(b"/Type /Page\n") <= 30
+
+
+def test_paper_has_all_that_a_screen_folds_or_scrolls(browser, page):
+    """A4 with the page's margins is 688 px wide; what is folded would be there, but not be drawn."""
+    folded = "[...document.querySelectorAll('details:not([open]) > *:not(summary)')]"
+    drawn = f"{folded}.filter(e => e.checkVisibility({{contentVisibilityAuto: true}})).length"
+    beyond = "[...document.querySelectorAll('.scroll')].filter(e => getComputedStyle(e).overflowX !== 'visible').length"
+    right = "Math.max(...[...document.querySelectorAll('td, pre, svg')].map(e => e.getBoundingClientRect().right))"
+    browser.open(page, width=688)
+    count = browser.value(f"{folded}.length")
+    assert count > 5
+    assert (browser.value(drawn), browser.value(beyond) > 5) == (0, True)
+    browser.ask("Emulation.setEmulatedMedia", media="print")
+    try:
+        assert browser.value(drawn) == count
+        assert browser.value(beyond) == 0
+        assert browser.value(right) <= 688
+    finally:
+        browser.ask("Emulation.setEmulatedMedia", media="")
 
 
 def test_the_browser_would_notice(browser, tmp_path):
