@@ -102,6 +102,13 @@ Drop = Annotated[
     float,
     typer.Option(help="What a chip may lose of the nominal accuracy in the second yield, a fraction.", min=0, max=1),
 ]
+Simultaneous = Annotated[
+    bool,
+    typer.Option(
+        "--simultaneous",
+        help="Intervals of yields that hold at all specifications at once, so that one may be chosen after looking.",
+    ),
+]
 KeepSamples = Annotated[
     bool,
     typer.Option(

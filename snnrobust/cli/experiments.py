@@ -19,6 +19,7 @@ from snnrobust.cli.app import (
     Overwrite,
     Runs,
     Seed,
+    Simultaneous,
     Specification,
     Threads,
     Trials,
@@ -38,6 +39,7 @@ from snnrobust.cli.inputs import (
     split,
     trained_models,
 )
+from snnrobust.errors import ConfigError
 
 if TYPE_CHECKING:
     from snnrobust.evaluation import Tolerance
@@ -204,6 +206,7 @@ def deploy(
     until: Until = None,
     max_chips: MaxChips = None,
     keep_samples: KeepSamples = False,
+    simultaneous: Simultaneous = False,
     limits: Annotated[str, typer.Option(help="What does not fit: report or enforce.")] = "report",
     unlisted: Annotated[str, typer.Option(help="Roles without a model: ideal or error.")] = "ideal",
     only: Annotated[
@@ -232,6 +235,7 @@ def deploy(
     check_output(output, [run])
     conditions = at_times(load_profile(profile).under(temperature=temperature), time)
     most, stopping = chips_or_rule(chips, until, max_chips, specification)
+    check_simultaneous(simultaneous, until)
     models, task = trained_models([run], data)
     result = run_benchmark(
         models,
@@ -250,7 +254,7 @@ def deploy(
         unlisted=unlisted,
         only=only,
     )
-    print_result(result, specification, drop)
+    print_result(result, specification, drop, simultaneous=simultaneous)
 
 
 @app.command()
@@ -270,6 +274,7 @@ def benchmark(
     until: Until = None,
     max_chips: MaxChips = None,
     keep_samples: KeepSamples = False,
+    simultaneous: Simultaneous = False,
     purpose: Annotated[str, typer.Option(help="test, or validation for choosing models.")] = "test",
     trials: Trials = 1,
     seed: Seed = 1,
@@ -285,6 +290,7 @@ def benchmark(
 
     check_output(output, runs)
     most, stopping = chips_or_rule(chips, until, max_chips, specification)
+    check_simultaneous(simultaneous, until)
     models, task = trained_models(runs, data)
     conditions: list[Profile | float] = [
         *fractions("levels", levels),
@@ -305,7 +311,7 @@ def benchmark(
         overwrite=overwrite,
         executor=executor_of(workers),
     )
-    print_result(result, specification, drop)
+    print_result(result, specification, drop, simultaneous=simultaneous)
 
 
 @app.command()
@@ -321,11 +327,17 @@ def report(
     print(output)
 
 
-def print_result(result: Tolerance, specification: float, drop: float = 0.02) -> None:
+def check_simultaneous(wanted: bool, until: str | None) -> None:
+    """Refuse intervals at all specifications where chips are simulated until a verdict at one; before the work."""
+    if wanted and until is not None:
+        raise ConfigError("simultaneous: not with --until, which asks for a verdict at one specification")
+
+
+def print_result(result: Tolerance, specification: float, drop: float = 0.02, *, simultaneous: bool = False) -> None:
     """Print the table, and below it what has to be said of each condition."""
     from snnrobust.report.text import console, notes, tolerance_table
 
     out = console()
-    out.print(tolerance_table(result, specification, drop))
+    out.print(tolerance_table(result, specification, drop, simultaneous=simultaneous))
     for line in notes(result):
         out.print(line, style="dim")

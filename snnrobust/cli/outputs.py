@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from snnrobust.cli.app import Specification, app
+from snnrobust.cli.app import Simultaneous, Specification, app
 from snnrobust.cli.inputs import check_output
 from snnrobust.errors import ConfigError
 
@@ -99,16 +99,18 @@ def export(
     table: Annotated[
         str,
         typer.Option(
-            help="yield, sensitivity, tornado, specification, bits, tolerance, rare, worst_case, landscape, "
+            help="yield, distribution (.csv: the yield at every specification, with its simultaneous band), "
+            "sensitivity, tornado, specification, bits, tolerance, rare, worst_case, landscape, "
             "certificate or behaviour."
         ),
     ] = "yield",
     of: Of = None,
     specification: Specification = 0.9,
+    simultaneous: Simultaneous = False,
 ) -> None:
     """Write results as tidy CSV, or a table of them as LaTeX."""
     from snnrobust.report.contents import read_contents
-    from snnrobust.report.tables import latex, table_of, tidy_analyses, tidy_csv
+    from snnrobust.report.tables import latex, table_of, tidy_analyses, tidy_csv, tidy_distribution
     from snnrobust.storage.files import replace_file
 
     check_output(output, [run])
@@ -117,10 +119,13 @@ def export(
     contents = read_contents(run)
     if output.suffix == ".csv" and table == "yield":
         text = tidy_csv(contents.tolerance(), contents.hashes)
+    elif output.suffix == ".csv" and table == "distribution":
+        text = tidy_distribution(contents.tolerance(), contents.hashes)
     elif output.suffix == ".csv":
         text = tidy_analyses(table, contents, of=of)
     else:
-        text = latex(table_of(table, contents, specification=specification, of=of), label=f"tab:{table}")
+        found = table_of(table, contents, specification=specification, of=of, simultaneous=simultaneous)
+        text = latex(found, label=f"tab:{table}")
     replace_file(output, text.encode())
     print(output)
 

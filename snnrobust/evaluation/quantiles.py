@@ -12,6 +12,8 @@ from scipy.special import bdtr, bdtrc, betaincinv, gammaln
 
 from snnrobust.errors import ConfigError
 
+MOST_EXACT = 2000
+"""Chips up to which the simultaneous band is the exact one: finding its level takes the third power of their number."""
 _ACCURACY = 1e-3  # relative, of the probability of a miss: it is at most what is allowed
 
 
@@ -164,6 +166,33 @@ def dkw_band(chips: int, confidence: float = 0.95) -> float:
     if chips < 1:
         raise ConfigError(f"chips: {chips} must be at least 1")
     return math.sqrt(math.log(2 / (1 - confidence)) / (2 * chips))
+
+
+def share_above(
+    accuracy: NDArray[np.float64], confidence: float = 0.95
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Every accuracy that a chip has and 1, the share of chips at or above it, and both ends of the simultaneous band.
+
+    Between two of these accuracies, what stands at the upper one holds; at the end, what holds above the best chip.
+
+    The band is `chip_yield(..., simultaneous=True)` at each of them; beyond 2,000 chips that of Dvoretzky, Kiefer and
+    Wolfowitz.
+
+    Args:
+        accuracy: Accuracy of each chip [K]; NaN does not count.
+        confidence: That the yields at all specifications lie in the band.
+    """
+    run = accuracy[~np.isnan(accuracy)]
+    values, counts = np.unique(run, return_counts=True)
+    n, passed = len(run), np.append(len(run) - np.cumsum(counts) + counts, 0)
+    values, share = np.append(values, 1.0), passed / n
+    if n > MOST_EXACT:
+        half = dkw_band(n, confidence)
+        return values, share, np.maximum(share - half, 0), np.minimum(share + half, 1)
+    tail = (1 - simultaneous_confidence(n, confidence)) / 2
+    low = np.where(passed, betaincinv(np.maximum(passed, 1), n - passed + 1, tail), 0.0)
+    high = np.where(passed < n, betaincinv(passed + 1, np.maximum(n - passed, 1), 1 - tail), 1.0)
+    return values, share, low, high
 
 
 def _poisson(mean: float) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaincinv, ndtri  # scipy.stats would add a second to every start
 
 from snnrobust.errors import ConfigError, unknown
-from snnrobust.evaluation.quantiles import quantile, simultaneous_confidence
+from snnrobust.evaluation.quantiles import MOST_EXACT, dkw_band, quantile, simultaneous_confidence
 
 Side = Literal["two-sided", "lower", "upper"]
 """Which ends of an interval are bounds: both, or one, with the other end at 0 or 1."""
@@ -142,7 +142,7 @@ def chip_yield(
         method: "Clopper-Pearson", which is guaranteed, or "Wilson", which is shorter.
         simultaneous: Whether the intervals at all specifications are to hold at once, so that the specification may be
             chosen after looking at the accuracies (two-sided Clopper-Pearson intervals of a higher confidence,
-            `quantiles.simultaneous_confidence`).
+            `quantiles.simultaneous_confidence`; beyond 2,000 chips the band of Dvoretzky, Kiefer and Wolfowitz).
 
     Raises:
         ConfigError: For an argument outside its domain.
@@ -159,6 +159,9 @@ def chip_yield(
     if not len(values):
         return Yield(float("nan"), 0.0, 1.0, 0, 0, text)
     passed, chips = int(passes(values, specification).sum()), len(values)
+    if simultaneous and chips > MOST_EXACT:
+        share, half = passed / chips, dkw_band(chips, confidence)
+        return Yield(share, max(0.0, share - half), min(1.0, share + half), passed, chips, text)
     at_each = simultaneous_confidence(chips, confidence) if simultaneous else confidence
     ends = (clopper_pearson if method == "Clopper-Pearson" else wilson)(passed, chips, at_each, side)
     return Yield(passed / chips, *ends, passed, chips, text)
@@ -179,6 +182,7 @@ def summarise(
     *,
     nominal: float = math.nan,
     drop: float = 0.02,
+    simultaneous: bool = False,
 ) -> Summary:
     """The summary of one model under one condition; chips that were not run (NaN) are left out.
 
@@ -190,9 +194,10 @@ def summarise(
         specification: The accuracy that a good chip reaches, a fraction.
         nominal: Accuracy of the network on no chip; NaN where it is not known.
         drop: What a chip may lose of it, a fraction, in the second yield.
+        simultaneous: Whether the intervals of yields are to hold at all specifications at once.
     """
     run = accuracy[~np.isnan(accuracy)]
-    second = None if math.isnan(nominal) else chip_yield(run, nominal - drop)
+    second = None if math.isnan(nominal) else chip_yield(run, nominal - drop, simultaneous=simultaneous)
     if not len(run):
         nan = float("nan")
         return Summary(
@@ -207,7 +212,7 @@ def summarise(
         minimum=float(run.min()),
         quantile05=float(np.quantile(run, 0.05)),
         specification=specification,
-        chips_passed=chip_yield(run, specification),
+        chips_passed=chip_yield(run, specification, simultaneous=simultaneous),
         chips=len(run),
         nonfinite=int(np.nansum(nonfinite > 0)),
         quantile05_bounds=quantile(run, 0.05)[1:3],

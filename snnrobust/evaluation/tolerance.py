@@ -100,7 +100,9 @@ class Tolerance:
         apart = self.nominal[model] if len(self.nominal) else math.nan
         return float(apart if math.isnan(at_zero) else at_zero)
 
-    def summary(self, specification: float | None = None, drop: float = 0.02) -> list[Summary]:
+    def summary(
+        self, specification: float | None = None, drop: float = 0.02, *, simultaneous: bool = False
+    ) -> list[Summary]:
         """Mean, std, minimum, 5 % quantile and yield of each model under each condition.
 
         Where chips were simulated until a verdict, the chips that led to it count, and the interval of the yield is
@@ -109,19 +111,24 @@ class Tolerance:
         Args:
             specification: The accuracy that a good chip reaches, a fraction; that of the verdict by default, or 0.9.
             drop: What a chip may lose of the nominal accuracy in the second yield, a fraction.
+            simultaneous: Whether the intervals of yields are to hold at all specifications at once, so that one may be
+                chosen after looking.
 
         Raises:
-            ConfigError: If the specification or the drop is not 0 to 1.
+            ConfigError: If the specification or the drop is not 0 to 1, or the intervals are to hold at all
+                specifications where chips were simulated until a verdict at one.
         """
+        if simultaneous and self.stopping is not None:
+            raise ConfigError(f"simultaneous: chips were simulated until {self.stopping.until}, at one specification")
         if specification is None:
             specification = 0.9 if self.stopping is None else self.stopping.specification
         for name, value in (("specification", specification), ("drop", drop)):
             if not 0 <= value <= 1:
                 raise ConfigError(f"{name}: {value} must be a fraction from 0 to 1")
         cells = [(m, c) for c in range(len(self.conditions)) for m in range(len(self.models))]
-        return [self._summary(m, c, specification, drop) for m, c in cells]
+        return [self._summary(m, c, specification, drop, simultaneous) for m, c in cells]
 
-    def _summary(self, m: int, c: int, specification: float, drop: float) -> Summary:
+    def _summary(self, m: int, c: int, specification: float, drop: float, simultaneous: bool) -> Summary:
         accuracy, nonfinite = self.accuracy[m, c], self.measures["nonfinite"][m, c]
         decision = None if self.stopping is None else self.stopping.decide(accuracy)
         chips = self.chips if decision is None else decision.reached.chips
@@ -133,6 +140,7 @@ class Tolerance:
             specification,
             nominal=self.nominal_of(m),
             drop=drop,
+            simultaneous=simultaneous,
         )
         if decision is not None and self.stopping is not None:
             near = found.chips_near_nominal

@@ -11,9 +11,8 @@ from matplotlib import style
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 from numpy.typing import NDArray
-from scipy.special import betaincinv
 
-from snnrobust.evaluation.quantiles import dkw_band, simultaneous_confidence
+from snnrobust.evaluation.quantiles import share_above
 from snnrobust.report.figures import (
     DASHED,
     STYLE,
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
     from snnrobust.evaluation.breaking import BreakingLevels
     from snnrobust.evaluation.tolerance import Tolerance
 
-MOST_EXACT = 2000
-"""Chips up to which the band is the exact one, whose level takes the third power of their number to find."""
 _TIMES = {"1 s": 1.0, "1 min": 60.0, "1 h": 3600.0, "1 d": 86400.0, "30 d": 2.592e6, "1 y": 3.1536e7, "10 y": 3.1536e8}
 
 
@@ -184,33 +181,6 @@ def ages(result: Tolerance, times: Mapping[str, float]) -> dict[str, list[int]]:
             families.setdefault(plain.split("_at_")[0] + space + mode, []).append(c)
     ordered = {name: sorted(found, key=lambda c: times[result.conditions[c]]) for name, found in families.items()}
     return {name: found for name, found in ordered.items() if len(found) > 1}
-
-
-def share_above(
-    accuracy: NDArray[np.float64], confidence: float = 0.95
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Every accuracy that a chip has and 1, the share of chips at or above it, and both ends of the simultaneous band.
-
-    Between two of these accuracies, what stands at the upper one holds; at the end, what holds above the best chip.
-
-    The band is `chip_yield(..., simultaneous=True)` at each of them; beyond 2,000 chips that of Dvoretzky, Kiefer and
-    Wolfowitz.
-
-    Args:
-        accuracy: Accuracy of each chip [K]; NaN does not count.
-        confidence: That the yields at all specifications lie in the band.
-    """
-    run = accuracy[~np.isnan(accuracy)]
-    values, counts = np.unique(run, return_counts=True)
-    n, passed = len(run), np.append(len(run) - np.cumsum(counts) + counts, 0)
-    values, share = np.append(values, 1.0), passed / n
-    if n > MOST_EXACT:
-        half = dkw_band(n, confidence)
-        return values, share, np.maximum(share - half, 0), np.minimum(share + half, 1)
-    tail = (1 - simultaneous_confidence(n, confidence)) / 2
-    low = np.where(passed, betaincinv(np.maximum(passed, 1), n - passed + 1, tail), 0.0)
-    high = np.where(passed < n, betaincinv(passed + 1, np.maximum(n - passed, 1), 1 - tail), 1.0)
-    return values, share, low, high
 
 
 def _draw_share_above(ax: Axes, accuracy: NDArray[np.float64], network: int, *, band: bool) -> None:

@@ -17,6 +17,7 @@ from snnrobust.errors import RunFileError, unknown
 from snnrobust.evaluation import BreakingLevels, Certificate, Tolerance
 from snnrobust.evaluation.analyses import analyses_of, chip_of, network_of, readable
 from snnrobust.evaluation.certificate import Certified
+from snnrobust.evaluation.quantiles import share_above
 from snnrobust.evaluation.rare_chips import Checked
 from snnrobust.report import design, robustness, yields
 from snnrobust.report.behaviour import behaviour_table
@@ -30,7 +31,15 @@ _ESCAPES = {
 }  # fmt: skip
 _SIGNS = ((">=", "≥"), ("<=", "≤"))
 _RANGE = re.compile(r"(?<=[0-9])-(?=[0-9])")
-_DASHES = {"–": "--", "—": "---", "…": r"\ldots{}", "σ": r"$\sigma$", "≥": r"$\geq$", "≤": r"$\leq$", "→": r"$\to$"}
+_DASHES = {
+    "–": "--",
+    "—": "---",
+    "…": r"\ldots{}",
+    "σ": r"$\sigma$",
+    "≥": r"$\geq$",
+    "≤": r"$\leq$",
+    "→": r"$\to$",
+}
 
 
 class Plain(NamedTuple):
@@ -81,7 +90,9 @@ TABLES: dict[str, Callable[[str, Any], Table]] = {
 """Tables of analyses; `yield` is that of all chips."""
 
 
-def table_of(name: str, contents: Contents, *, specification: float = 0.9, of: str | None = None) -> Plain:
+def table_of(
+    name: str, contents: Contents, *, specification: float = 0.9, of: str | None = None, simultaneous: bool = False
+) -> Plain:
     """One table of a run file.
 
     Args:
@@ -89,12 +100,13 @@ def table_of(name: str, contents: Contents, *, specification: float = 0.9, of: s
         contents: The run file.
         specification: The accuracy that a good chip reaches, a fraction.
         of: Which analysis, "network on chip", where the file has several.
+        simultaneous: Whether the intervals of yields are to hold at all specifications at once.
 
     Raises:
         RunFileError: If there is no such table, or the file has no results for it.
     """
     if name == "yield":
-        return plain(tolerance_table(contents.tolerance(), specification))
+        return plain(tolerance_table(contents.tolerance(), specification, simultaneous=simultaneous))
     if name not in TABLES:
         raise RunFileError(unknown("table", name, ["yield", *TABLES]))
     entry, found = contents.analysis(name, of)
@@ -178,6 +190,32 @@ def _rows(result: Tolerance, hashes: dict[str, str]) -> Iterator[list[object]]:
                     own = [f"{value:g}" if name == "nonfinite" else repr(value)
                            for name, value in zip(result.measures, row, strict=True)]  # fmt: skip
                     yield [network, condition, hashes.get(condition, ""), level, instance, *own]
+
+
+def tidy_distribution(result: Tolerance, hashes: dict[str, str]) -> str:
+    """The yield at every specification as CSV, with the band that holds at all of them at once.
+
+    Columns: network, condition, profile_hash, accuracy, yield, low, high (all fractions), chips. A row holds for
+    specifications above the accuracy of the row before it, up to its own; above the best chip the last row does. The
+    band is empty where chips were simulated until a verdict.
+
+    Args:
+        result: The results.
+        hashes: Hash of the profile of each condition.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["network", "condition", "profile_hash", "accuracy", "yield", "low", "high", "chips"])
+    for (m, network), (c, condition) in itertools.product(enumerate(result.models), enumerate(result.conditions)):
+        accuracy = result.accuracy[m, c]
+        if np.isnan(accuracy).all():
+            continue
+        chips = int((~np.isnan(accuracy)).sum())
+        for value, *found in zip(*(column.tolist() for column in share_above(accuracy)), strict=True):
+            ends = map(repr, found[1:]) if result.stopping is None else ("", "")
+            about = network, condition, hashes.get(condition, "")
+            writer.writerow([*about, repr(value), repr(found[0]), *ends, chips])
+    return out.getvalue()
 
 
 def tidy_analyses(kind: str, contents: Contents, *, of: str | None = None) -> str:

@@ -54,15 +54,18 @@ def table(title: str, columns: Mapping[str, str], rows: Iterable[Sequence[str]])
     return result
 
 
-def tolerance_table(result: Tolerance, specification: float, drop: float = 0.02) -> Table:
+def tolerance_table(
+    result: Tolerance, specification: float, drop: float = 0.02, *, simultaneous: bool = False
+) -> Table:
     """Accuracy of the chips of each network under each condition, and their yield.
 
     Args:
         result: The results.
         specification: The accuracy that a good chip reaches, a fraction.
         drop: What a chip may lose of its network's accuracy on no chip in the second yield, a fraction.
+        simultaneous: Whether the intervals of yields are to hold at all specifications at once.
     """
-    found = result.summary(specification, drop)
+    found = result.summary(specification, drop, simultaneous=simultaneous)
     shown = {  # columns that not every result has
         "nominal": any(s.chips_near_nominal for s in found),
         "samples": any(s.resampled for s in found),

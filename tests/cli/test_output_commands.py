@@ -7,6 +7,7 @@ import re
 import pytest
 from commands import run, said, trained_in
 
+from snnrobust.evaluation import chip_yield, read_tolerance
 from snnrobust.storage import read_run
 
 
@@ -124,6 +125,24 @@ def test_export_and_cite(results, tmp_path):
     text = said(run("cite", results))
     for part in ("20 simulated chips (seed 1)", "@misc{snnrobust,", "buchel2021", "10.1038/s41598-021-02779-x"):
         assert part in text
+
+
+def test_intervals_may_hold_at_all_specifications(net, results, tmp_path):
+    words = ("export", results, "--simultaneous", "-o", tmp_path / "t.tex", "--specification", 0.4)
+    said(run(*words))
+    assert "two-sided 95 \\% interval for all specifications at once" in (tmp_path / "t.tex").read_text()
+    said(run("export", results, "--table", "distribution", "-o", tmp_path / "d.csv"))
+    rows = [row for row in csv.DictReader((tmp_path / "d.csv").open()) if row["condition"] == "dynapse1"]
+    accuracy = read_tolerance(results)[0].accuracy[0, 2]
+    for row in rows[:-1]:
+        every = chip_yield(accuracy, float(row["accuracy"]), simultaneous=True)
+        found = [float(row[name]) for name in ("yield", "low", "high")]
+        assert found == pytest.approx(every[:3])
+    assert (rows[-1]["accuracy"], rows[-1]["yield"], rows[-1]["chips"]) == ("1.0", "0.0", "20")
+    text = said(run("deploy", net, "--profile", "dynapse1", "--chips", 5, "--simultaneous"))
+    assert "two-sided 95 % interval for all specifications at once" in text
+    words = ("deploy", net, "--profile", "dynapse1", "--until", "yield>0.5", "--simultaneous")
+    assert "simultaneous: not with --until" in mistake(run(*words))
 
 
 def test_the_page_shows_analyses_and_commands(results, tmp_path):

@@ -142,6 +142,20 @@ def test_a_yield_says_what_its_interval_is():
     assert every.low < chip_yield(accuracy, 0.9).low
 
 
+def test_the_band_of_many_chips_is_that_of_dvoretzky_kiefer_and_wolfowitz():
+    found = chip_yield(np.arange(2001) < 1990, 1.0, simultaneous=True)
+    half = math.sqrt(math.log(40) / 4002)
+    assert found.low == pytest.approx(1990 / 2001 - half)
+    assert found.high == 1.0
+
+
+def test_a_summary_whose_intervals_hold_at_all_specifications():
+    accuracy = np.array([0.95] * 9 + [0.5])
+    s = summarise("net", "chip", accuracy, np.zeros(10), 0.9, nominal=0.97, drop=0.1, simultaneous=True)
+    assert s.chips_passed == chip_yield(accuracy, 0.9, simultaneous=True)
+    assert s.chips_near_nominal == chip_yield(accuracy, 0.87, simultaneous=True)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -24,6 +24,7 @@ from report_examples import run_group, tolerance, trained
 from snnrobust.errors import ConfigError, RunFileError
 from snnrobust.evaluation import LossLandscape, chip_yield
 from snnrobust.evaluation.bits import Bits, Cell
+from snnrobust.evaluation.quantiles import MOST_EXACT, share_above
 from snnrobust.hardware import load_profile
 from snnrobust.report import analysis_figures, curves, figures, landscape_figure, robustness_figures
 from snnrobust.report.contents import COMMANDS, KINDS, Contents, read_contents
@@ -60,14 +61,14 @@ class TestChips:
     @pytest.mark.parametrize("chips", [1, 40])
     def test_the_band_is_that_of_the_simultaneous_intervals(self, chips):
         accuracy = np.append(tolerance(chips=chips).accuracy[0, 3], np.nan)
-        values, share, low, high = curves.share_above(accuracy)
+        values, share, low, high = share_above(accuracy)
         for x, *found in zip(np.append(values[:-1], accuracy[:-1].max() + 0.01), share, low, high, strict=True):
             expected = chip_yield(accuracy, x, simultaneous=True)
             np.testing.assert_allclose(found, expected[:3], atol=1e-12)
 
     def test_many_chips_have_the_band_of_dvoretzky_kiefer_and_wolfowitz(self):
-        _, share, low, high = curves.share_above(np.linspace(0.5, 0.9, curves.MOST_EXACT + 1))
-        half = np.sqrt(np.log(2 / 0.05) / (2 * (curves.MOST_EXACT + 1)))
+        _, share, low, high = share_above(np.linspace(0.5, 0.9, MOST_EXACT + 1))
+        half = np.sqrt(np.log(2 / 0.05) / (2 * (MOST_EXACT + 1)))
         np.testing.assert_allclose(low, np.maximum(share - half, 0))
         np.testing.assert_allclose(high, np.minimum(share + half, 1))
 
