@@ -31,7 +31,9 @@ _ESCAPES = {
 }  # fmt: skip
 _SIGNS = ((">=", "≥"), ("<=", "≤"))
 _RANGE = re.compile(r"(?<=[0-9])-(?=[0-9])")
+_MINUS = re.compile(r"(?<![^\s(\[])-(?=\s?[0-9])")
 _DASHES = {
+    "−": "$-$",
     "–": "--",
     "—": "---",
     "…": r"\ldots{}",
@@ -158,7 +160,7 @@ def tex(text: str) -> str:
     """A text as LaTeX shows it; what is not printable becomes a question mark."""
     for ascii_sign, sign in _SIGNS:
         text = text.replace(ascii_sign, sign)
-    text = _RANGE.sub("–", text)
+    text = _MINUS.sub("−", _RANGE.sub("–", text))
     shown = "".join(character if character.isprintable() else "?" for character in text)
     return "".join(_ESCAPES.get(character) or _DASHES.get(character, character) for character in shown)
 

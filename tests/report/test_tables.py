@@ -57,7 +57,28 @@ class TestLatex:
         assert tex("a_b & 5 % $x$ #1 {~^\\} – σ >= 1-2") == (
             r"a\_b \& 5 \% \$x\$ \#1 \{\textasciitilde{}\textasciicircum{}\textbackslash{}\} -- $\sigma$ $\geq$ 1--2"
         )
+        assert tex("-0.5 (-6.6 to +1) [-2] nominal - 2.0, Clopper-Pearson") == (
+            "$-$0.5 ($-$6.6 to +1) [$-$2] nominal $-$ 2.0, Clopper-Pearson"
+        )
         assert tex("a\nb") == "a?b"
+
+    def test_names_of_networks_and_profiles_cannot_break_a_table(self):
+        """Every special sign of LaTeX in a name is escaped wherever the name stands: cells, headings, captions."""
+        name, shown = r"a_b%c&d#e$f{g}h~i^j\k", (
+            r"a\_b\%c\&d\#e\$f\{g\}h\textasciitilde{}i\textasciicircum{}j\textbackslash{}k"
+        )  # fmt: skip
+        found = contents(models=(name,))
+        found = Contents(with_analyses(found.stored, name), found.result)
+        for kind in ("yield", *ANALYSES):
+            of = next((entry for entry in found.analyses.get(kind, {}) if entry.startswith(name)), None)
+            text = latex(table_of(kind, found, of=of))
+            assert kind == "yield" or of is not None
+            assert name not in text
+            plain = re.sub(r"\\(?:[%&#$_{}]|[a-z]+\{\}|\\)", "", text.replace(shown, ""))
+            body = re.sub(r"\$(?:\\sigma|\\geq|-)\$", "", plain[plain.index("\\caption") :])
+            assert not re.search(r"[%#_^~$]", body), body
+            if kind not in ("behaviour",):
+                assert shown in text
 
     def test_a_repeated_first_cell_stands_once(self):
         text = latex(Plain("t", ["x", "y"], [False, True], [["a", "1"], ["a", "2"], ["b", "3"]]))
