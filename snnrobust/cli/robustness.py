@@ -86,9 +86,7 @@ def landscape(
     directions: Annotated[int, typer.Option(help="Random directions.", min=1)] = 5,
     reach: Annotated[float, typer.Option(help="Lines and slice go from -reach to reach times a direction.")] = 2.0,
     points: Annotated[int, typer.Option(help="Points on a line, odd.")] = 41,
-    across: Annotated[
-        int, typer.Option("--slice", help="Points on a side of the 2-D slice, odd; 0 for no slice.")
-    ] = 15,
+    across: Annotated[int, typer.Option(help="Points on a side of the 2-D slice, odd; 0 for no slice.")] = 15,
     scale: Annotated[
         float | None,
         typer.Option(

@@ -53,8 +53,8 @@ def landscape_table(label: str, found: LossLandscape) -> Table:
         f"{label}: loss landscape, cross-entropy in nats, {found.nominal:.3g} without variation (a guess has "
         f"{np.log(found.classes):.3g})"
     )
-    columns = {"measure": "name", "for": "number", "change of the loss": "number"}
-    return table(title, {**columns, f"range of {len(slopes)}": "number"}, rows)
+    numbers = ("distance", "change of the loss", f"range of {len(slopes)} directions")
+    return table(title, {"measure": "name", **dict.fromkeys(numbers, "number")}, rows)
 
 
 def certificate_table(label: str, found: Sequence[Certificate]) -> Table:

@@ -40,7 +40,7 @@ def test_certificates_are_kept(trained, tmp_path):
 
 def test_landscapes_are_kept_drawn_and_exported(trained, tmp_path):
     output = tmp_path / "land.h5"
-    options = ("--points", 3, "--slice", 3, "--directions", 2, "--steps", 2, "--restarts", 1, "--samples", 30)
+    options = ("--points", 3, "--across", 3, "--directions", 2, "--steps", 2, "--restarts", 1, "--samples", 30)
     first = run("landscape", trained, *options, "-o", output)
     assert first.exit_code == 0, first.output
     for words in ("slope, adversarial direction", "20 % of each weight", "30 test samples of vowels", "nats"):
