@@ -16,7 +16,7 @@ from snnrobust.evaluation.montecarlo import BATCH, block_size
 from snnrobust.hardware import Chip, Profile
 from snnrobust.snn import LI, LIF, Network
 from snnrobust.tasks import Split, Task
-from snnrobust.training import train
+from snnrobust.training import FanInLimit, train
 from snnrobust.training.data import to_batch
 from snnrobust.training.objectives import Choices
 
@@ -73,6 +73,7 @@ class Stage:
         learning_rate: Adam's, at the start; it falls to 1 % as a cosine.
         batch_size: Samples an update; None is the trainer's, 100 or a tenth of the training samples.
         ema: Decay of the running mean of the weights, or None.
+        fan_in: Most synapses of a neuron, after every update; None for all.
     """
 
     objective: Choices
@@ -80,6 +81,7 @@ class Stage:
     learning_rate: float = 1e-2
     batch_size: int | None = None
     ema: float | None = None
+    fan_in: int | None = None
 
     def epochs(self, passes: int) -> int:
         """Whole epochs that this share of the passes through the training data allows, at least one."""
@@ -167,6 +169,7 @@ def trained(configuration: Configuration, task: Task, runs: Path, *, passes: int
             batch_size=stage.batch_size,
             learning_rate=stage.learning_rate,
             ema=stage.ema,
+            limit=None if stage.fan_in is None else FanInLimit(fan_in=stage.fan_in),
             select="last",
             seed=seed + 1000 * number,
         )
