@@ -113,7 +113,9 @@ def test_a_matrix_has_a_line_a_level_and_method():
 
 def test_a_single_device_has_no_worst_one():
     rows = [row("noise", 1, "gaussian", "0.3", 0.8), row("noise", 1, "attack kl", "0.3", 0.5, chips=1)]
-    assert list(matrix(rows, ("mean", "minimum")))[0].endswith("gaussian, mean | gaussian, worst | attack kl, mean |")
+    assert next(iter(matrix(rows, ("mean", "minimum")))).endswith(
+        "gaussian, mean | gaussian, worst | attack kl, mean |"
+    )
 
 
 def test_differences_are_of_the_method_to_its_rival_over_common_seeds():
