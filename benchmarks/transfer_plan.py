@@ -26,7 +26,7 @@ import headline_plan
 from cells import Cell
 from configuration import Configuration, Net, Stage, thinned
 from headline import Headline
-from transfer_measures import ALL_ROLES, Measure, attacks, one_percent, profiles, roles
+from transfer_measures import ALL_ROLES, Measure, attacks, fitted, one_percent, profiles, roles
 
 from snnrobust.tasks import Task, load_task
 from snnrobust.tasks.encoders import encode
@@ -121,7 +121,14 @@ ALL_PARAMETERS = {
     "attack_all": (Stage(objective=Adversarial(radius=0.1, steps=2, beta=0.25, forward_noise=0.3, roles=ALL_ROLES)),),
 }
 FOR_PROFILES = {f"for_{name}": (Stage(objective=ForwardNoise(profile=name, through="theta")),) for name in TRAINED_FOR}
+FITTED = {
+    f"fitted_{name}": (Stage(objective=ForwardNoise(profile=name, through="theta"), fan_in=64),)
+    for name in ("dynapse1", "dynapse2")
+}
+"""Noise of the chip through its own storage, from the first update on, with as many synapses as a neuron has there."""
 SETTINGS = (Setting("vowels", "utterances", 150), Setting("ecg4", "beats", 40, most=1000))
+
+SPIKES = Setting("ecg4", "beats; delta 0.1", 40, most=1000, encoding="delta", options={"threshold": 0.1})
 
 TABLES = (
     Table("roles", roles, SETTINGS, NET, {**STANDARD, **WEIGHTS_ONLY, **ALL_PARAMETERS}),
@@ -135,12 +142,13 @@ TABLES = (
         {name: () for name, method in headline_plan.METHODS.items() if method.family == "wide"},
         "headline_runs",
     ),
+    Table("fitted", fitted, (SPIKES,), NET, FITTED),
 )
 """A network of several tables is trained once, as long as its run file is there."""
 
 PASS_SECONDS: dict[str, dict[str, float]] = {
     "vowels": {"": 0.06, "dynapse1": 1.3, "pcm_ibm": 0.35, "reram_wan2022": 0.13},
-    "ecg4": {"": 5.4, "dynapse1": 10.6, "pcm_ibm": 8.5, "reram_wan2022": 6.3},
+    "ecg4": {"": 5.4, "dynapse1": 10.6, "dynapse2": 12.0, "pcm_ibm": 8.5, "reram_wan2022": 6.3},
 }
 """Seconds of one core for a pass through the training data, by task and the profile that is trained for."""
 MEASURING_SECONDS: dict[tuple[str, str], float] = {
@@ -151,6 +159,7 @@ MEASURING_SECONDS: dict[tuple[str, str], float] = {
     ("attacks", "vowels"): 45,
     ("attacks", "ecg4"): 60,
     ("first_bar", "ecg4"): 350,
+    ("fitted", "ecg4"): 85,
 }
 """Seconds of one core for all chips of a network, by table and task."""
 

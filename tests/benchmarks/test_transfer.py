@@ -1,9 +1,11 @@
 """The transfer benchmark's rules: what is trained and measured alike, and what its tables say."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import transfer_plan as plan
-from configuration import thinned
+from configuration import Configuration, Net, Stage, thinned, trained
 from transfer import Transfer, quick
 from transfer_measures import DEPLOYED_ON, MOVED, Measured, Size, attacks, profiles, roles
 from transfer_report import differences, matrix, over_seeds, report
@@ -28,7 +30,7 @@ def vowels():
 
 @pytest.fixture(scope="module")
 def net(vowels):
-    return plan.Net(neurons=8).build(vowels, 0)
+    return Net(neurons=8).build(vowels, 0)
 
 
 def test_methods_of_a_table_have_the_same_network_and_passes_to_within_an_epoch():
@@ -126,17 +128,16 @@ def test_differences_are_of_the_method_to_its_rival_over_common_seeds():
 
 
 def test_a_fan_in_limit_holds_in_the_trained_network_and_is_a_part_of_the_text(vowels, tmp_path):
-    stage = plan.Stage(objective=Standard(), fan_in=3)
-    configuration = plan.Configuration(plan.Net(neurons=6), (stage,))
-    net = plan.trained(configuration, vowels, tmp_path / "run", passes=1, seed=1).net
+    stage = Stage(objective=Standard(), fan_in=3)
+    configuration = Configuration(Net(neurons=6), (stage,))
+    net = trained(configuration, vowels, tmp_path / "run", passes=1, seed=1).net
     assert str(stage) == "standard fan_in=3"
     assert FanInLimit(fan_in=3).project(net.nominal(), net.parameter_specs()) == {}
 
 
 def test_a_network_enters_its_file_whole_and_is_not_run_again(vowels, tmp_path):
-    tiny = quick(tmp_path)
-    table = tiny.tables[0]
-    one = Transfer([plan.replace(table, methods=plan.STANDARD)], tmp_path, tmp_path / "runs", TINY, (1,))
+    table = quick(tmp_path).tables[0]
+    one = Transfer([replace(table, methods=plan.STANDARD)], tmp_path, tmp_path / "runs", TINY, (1,))
     one.loaded["vowels 100 analog"] = vowels
     one.run(None)
     rows = one.file(table).rows()
