@@ -10,8 +10,11 @@ The rules, set before anything was run:
 - Three seeds, and 100 test chips, which are the same for all networks.
 - Mismatch of a level is normal with that relative standard deviation, unclipped: the engine takes the size of a
   negative time constant, and a neuron whose threshold is below its resting potential is tonic.
-- The network of the first bar is the headline's choice, with the seeds that were tested there; its chips, and those of
-  the fitted networks, are drawn by no other benchmark.
+- The networks of the first bar are the headline's choices with its first seed; their chips, and those of the fitted
+  networks, are drawn by no other benchmark.
+- "fitted" was chosen from these trials on ecg4: dynapse1, 4,000 training samples, 40 epochs, mean of 10 validation
+  chips with all that the profile states. Spikes by delta modulation with threshold 0.2, learning rate 1e-2: 84.0;
+  after 20 epochs of relative noise without a limit 83.5, with the limit 81.8; threshold 0.1: 85.9; 0.1 and 2e-2: 88.3.
 """
 
 from __future__ import annotations
@@ -97,7 +100,7 @@ class Table:
 
 
 class OfHeadline(Table):
-    """Networks of the headline's own family on ecg4, as soon as they have been tested there."""
+    """Networks of the headline's own family on ecg4 with its first seed, as soon as they have been tested there."""
 
     def cells(self, seeds: Sequence[int] = SEEDS) -> Iterator[Cell]:
         """The chosen networks whose test is in the headline's results; their run files are there, or made again."""
@@ -105,7 +108,7 @@ class OfHeadline(Table):
         headline = Headline([one for one in headline_plan.SETTINGS if one.task == "ecg4"], here / "results", here)
         tested = headline.tested.done()
         for cell in headline.testing():
-            wanted = cell.method in self.methods and cell.seed in seeds
+            wanted = cell.method in self.methods and cell.seed == headline_plan.SEEDS[0] and cell.seed in seeds
             if wanted and headline.tested.key_of(cell.values) in tested:
                 yield cell
 
@@ -122,13 +125,13 @@ ALL_PARAMETERS = {
 }
 FOR_PROFILES = {f"for_{name}": (Stage(objective=ForwardNoise(profile=name, through="theta")),) for name in TRAINED_FOR}
 FITTED = {
-    f"fitted_{name}": (Stage(objective=ForwardNoise(profile=name, through="theta"), fan_in=64),)
+    f"fitted_{name}": (Stage(objective=ForwardNoise(profile=name, through="theta"), learning_rate=2e-2, fan_in=64),)
     for name in ("dynapse1", "dynapse2")
 }
 """Noise of the chip through its own storage, from the first update on, with as many synapses as a neuron has there."""
 SETTINGS = (Setting("vowels", "utterances", 150), Setting("ecg4", "beats", 40, most=1000))
 
-SPIKES = Setting("ecg4", "beats; delta 0.1", 40, most=1000, encoding="delta", options={"threshold": 0.1})
+SPIKES = Setting("ecg4", "beats; delta 0.1", 30, most=1000, encoding="delta", options={"threshold": 0.1})
 
 TABLES = (
     Table("roles", roles, SETTINGS, NET, {**STANDARD, **WEIGHTS_ONLY, **ALL_PARAMETERS}),

@@ -1,11 +1,13 @@
 """The transfer benchmark's rules: what is trained and measured alike, and what its tables say."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import transfer_plan as plan
 from configuration import Configuration, Net, Stage, thinned, trained
+from headline import Headline
 from transfer import Transfer, quick
 from transfer_measures import DEPLOYED_ON, MOVED, Measured, Size, attacks, profiles, roles
 from transfer_report import differences, matrix, over_seeds, report
@@ -149,7 +151,17 @@ def test_a_network_enters_its_file_whole_and_is_not_run_again(vowels, tmp_path):
     assert any(line.startswith("| 0.3 | standard | 1 |") for line in report({"roles": rows}))
 
 
-def test_networks_of_the_headline_wait_for_its_results(tmp_path, monkeypatch):
+def test_networks_of_the_headline_wait_until_they_are_chosen_and_tested_there(tmp_path, monkeypatch):
     table = next(table for table in plan.TABLES if isinstance(table, plan.OfHeadline))
     monkeypatch.setattr(plan, "__file__", str(tmp_path / "transfer_plan.py"))
     assert list(table.cells()) == []
+    here = Headline([plan.headline_plan.SETTINGS[0]], tmp_path / "results", tmp_path)
+    here.results.mkdir()
+    first = plan.headline_plan.METHODS["wide_noise"].trials[0]
+    here.choices.write_text(json.dumps({"ecg4": {"wide_noise": {"configuration": str(first), "scores": {}}}}))
+    assert list(table.cells()) == []
+    chosen = here.testing()
+    for cell in chosen[:2]:
+        here.tested.add([{**{c: cell.values.get(c, "0") for c in here.tested.columns}, "accuracy": "0.9"}])
+    assert list(table.cells()) == chosen[:1]
+    assert (chosen[0].seed, str(chosen[0].configuration)) == (1, str(first))
