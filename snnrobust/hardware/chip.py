@@ -163,7 +163,7 @@ class Chip:
             nominal: What values should be, by parameter, where the file has no column `nominal`.
 
         Raises:
-            MeasurementError: If the file cannot be read, with one line for every error, or is about several chips.
+            MeasurementError: If the file cannot be read (one line for every kind of error), or is about several chips.
         """
         from snnrobust.hardware.measurement import ConditionedChip, read_measurements
 

@@ -153,3 +153,17 @@ def test_no_content_is_a_traceback(tmp_path_factory, table):
 def test_writing_and_reading(tmp_path):
     rows = planted(np.random.default_rng(0), chips=2, cores=1, neurons=9)
     assert read_measurements(write(tmp_path / "m.csv", rows)).rows == tuple(rows)
+
+
+def test_one_error_of_many_rows_is_one_line(tmp_path):
+    rows = "".join(f"a,{n},tau_men,20\n" for n in range(1000)) + "a,1,tau_mem,x\n"
+    first, second = mistakes(tmp_path, "chip,neuron,parameter,value\n" + rows)
+    assert first.startswith("2: unknown parameter") or first.startswith("2: parameter: unknown")
+    assert first.endswith("(1,000 lines: 2, 3, 4, 5, 6, ...)")
+    assert second == "1002: value: 'x' is not a number"
+
+
+def test_many_kinds_of_errors_are_cut_short(tmp_path):
+    lines = mistakes(tmp_path, "chip,neuron,parameter,value\n" + "".join(f"a,x{n},tau_mem,1\n" for n in range(50)))
+    assert len(lines) == 21
+    assert lines[-1] == " and 30 more errors"

@@ -25,7 +25,7 @@ from torch import Tensor
 from snnrobust.errors import MeasurementError, unknown
 from snnrobust.hardware.measurement.inverse import FARTHEST, standardised
 from snnrobust.hardware.measurement.posterior import Floats, Posterior
-from snnrobust.hardware.measurement.table import TYPES, Measurements, Row
+from snnrobust.hardware.measurement.table import TYPES, Measurements, Row, row_errors
 from snnrobust.hardware.mismatch import Placement
 from snnrobust.hardware.schema.document import Parameter
 from snnrobust.hardware.stages import Coordinate
@@ -97,7 +97,7 @@ def observe(
         nominal: What values should be, by parameter, for rows that do not say.
 
     Raises:
-        MeasurementError: With one line for every row that does not fit.
+        MeasurementError: With one line for every kind of row that does not fit (`row_errors`).
     """
     grouped = _by_tensor(placement, theta, measurements, nominal)
     known, notes = [], []
@@ -139,9 +139,9 @@ def _by_tensor(
             name, reading = _reading(placement, theta, places, row, nominal)
             found.setdefault(name, []).append(reading)
         except _RowError as error:
-            errors.append(f"{measurements.file}:{row.line}: {error}")
+            errors.append((row.line, str(error)))
     if errors:
-        raise MeasurementError("\n".join(errors))
+        raise row_errors(measurements.file, errors)
     return found
 
 

@@ -25,7 +25,7 @@ import csv
 import math
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import get_args
 
@@ -41,6 +41,7 @@ RANGE_UNIT = "v_th_range"
 OFFSETS = ("v_leak", "v_reset")
 """Roles whose zero is arbitrary: always measured as an offset."""
 HUGE = 1e30
+_SHOWN_LINES, _SHOWN_ERRORS = 5, 20
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def read_measurements(path: str | os.PathLike[str]) -> Measurements:
     """Read a CSV file of measurements (columns above).
 
     Raises:
-        MeasurementError: With one line for every error, `file:line: what is wrong`.
+        MeasurementError: With one line for every kind of error, `file:line: what is wrong` (`row_errors`).
     """
     file = one_line(path)
     try:
@@ -147,9 +148,9 @@ def read_measurements(path: str | os.PathLike[str]) -> Measurements:
 def _read(lines: Iterator[str], file: str) -> Measurements:
     reader = csv.reader(lines)
     header = [name.strip() for name in next(reader, [])]
-    errors = [f"{file}:1: {message}" for message in _header_errors(header)]
+    errors = [(1, message) for message in _header_errors(header)]
     if errors:
-        raise MeasurementError("\n".join(errors))
+        raise row_errors(file, errors)
     rows: list[Row] = []
     sentinels: dict[str, Counter[str]] = {}
     for cells in reader:
@@ -160,7 +161,7 @@ def _read(lines: Iterator[str], file: str) -> Measurements:
                 raise _RowError(f"{len(cells)} cells; the header has {len(header)}")
             row = _row({name: cell.strip() for name, cell in zip(header, cells, strict=True)}, reader.line_num)
         except _RowError as error:
-            errors.append(f"{file}:{reader.line_num}: {error}")
+            errors.append((reader.line_num, str(error)))
             continue
         reason = _sentinel(row)
         if reason is None:
@@ -169,12 +170,31 @@ def _read(lines: Iterator[str], file: str) -> Measurements:
             sentinels.setdefault(row.parameter, Counter())[reason] += 1
     if "trial" not in header:
         rows = _numbered(rows)
-    errors += [f"{file}:{line}: {message}" for line, message in _contradictions(rows)]
+    errors += _contradictions(rows)
     if errors:
-        raise MeasurementError("\n".join(errors))
+        raise row_errors(file, errors)
     if not rows:
         raise MeasurementError(f"{file}: holds no usable value")
     return Measurements(file, tuple(rows), {name: dict(counts) for name, counts in sentinels.items()})
+
+
+def row_errors(file: str, errors: Iterable[tuple[int, str]]) -> MeasurementError:
+    """Errors in lines of a file, as one: a line for each kind, with the first lines that have it and their number.
+
+    Args:
+        file: Name of the file.
+        errors: Lines of the file, and what is wrong there.
+    """
+    found: dict[str, list[int]] = {}
+    for line, message in errors:
+        found.setdefault(message, []).append(line)
+    said = []
+    for message, lines in found.items():
+        more = ", ..." if len(lines) > _SHOWN_LINES else ""
+        where = f" ({len(lines):,} lines: {', '.join(map(str, lines[:_SHOWN_LINES]))}{more})" if len(lines) > 1 else ""
+        said.append(f"{file}:{lines[0]}: {message}{where}")
+    rest = [f"{file}: and {len(said) - _SHOWN_ERRORS:,} more errors"] if len(said) > _SHOWN_ERRORS else []
+    return MeasurementError("\n".join(said[:_SHOWN_ERRORS] + rest))
 
 
 def _header_errors(header: list[str]) -> Iterator[str]:
