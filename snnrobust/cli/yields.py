@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from snnrobust.cli.app import Chips, Data, Overwrite, Result, Seed, Specification, Threads, Trials, app
+from snnrobust.cli.app import Chips, Data, Overwrite, Result, Seed, Specification, Threads, Trials, Workers, app
 from snnrobust.cli.inputs import check_result, trained_models
 from snnrobust.cli.robustness import chip, numbers
 from snnrobust.errors import ConfigError
@@ -35,10 +35,12 @@ def tolerance(
     seed: Seed = 1,
     data: Data = None,
     threads: Threads = None,
+    workers: Workers = 1,
     overwrite: Overwrite = False,
 ) -> None:
     """How much variation a share of the chips withstands: every chip's breaking level, by bisection."""
     from snnrobust.evaluation.breaking import breaking_levels, check_yield
+    from snnrobust.executor import executor_of
     from snnrobust.report.text import console
     from snnrobust.report.yields import breaking_notes, breaking_table
 
@@ -57,6 +59,7 @@ def tolerance(
         trials=trials,
         run=output,
         overwrite=overwrite,
+        executor=executor_of(workers),
     )
     out = console()
     out.print(breaking_table(found, share))

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, Self, TypeAlias, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from snnrobust.errors import RunFileError, SnnRobustError
 from snnrobust.evaluation.montecarlo import identity
+from snnrobust.executor import Executor, Threads
 from snnrobust.hardware.model import Deployable
 from snnrobust.hardware.module import Module
 from snnrobust.hardware.profile import Profile
@@ -40,6 +42,7 @@ from snnrobust.training.checkpoint import first_difference
 from snnrobust.training.data import data_hash
 from snnrobust.training.record import TrainedModel, check_label
 
+U = TypeVar("U")
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 Piece: TypeAlias = Callable[[str, Callable[[], Arrays]], Arrays]
 """Gives the arrays of a piece of work by its name: those of an earlier run, or those that the work gives now."""
@@ -105,6 +108,23 @@ class Kept:
                 self._journal.append(name, self._pieces[name])
         return self._pieces[name]
 
+    def pieces(
+        self, job: Callable[[U], Arrays], units: Mapping[str, U], executor: Executor
+    ) -> Generator[tuple[str, Arrays], None, None]:
+        """Pieces by name, those of an earlier call first, the others as they end; close the iterator to stop.
+
+        Args:
+            job: What gives a unit's arrays.
+            units: Units by the name of their piece.
+            executor: Who runs them.
+        """
+        yield from [(name, self._pieces[name]) for name in units if name in self._pieces]
+        left = {name: unit for name, unit in units.items() if name not in self._pieces}
+        prepare = Threads.shared(executor.workers)
+        with closing(executor.run(_Named(job), left.items(), prepare)) as finished:
+            for (name, _), arrays in finished:
+                yield name, self.piece(name, partial(dict, arrays))
+
     def finish(self, result: Group) -> Group:
         """Put the result into the run file, beside all that is there; returns it as it is stored."""
         about = {"config": json.dumps(self.config, sort_keys=True), "command": command_line()}
@@ -159,6 +179,17 @@ class Kept:
                 f"{path}: left by an interrupted analysis with other options; finish that one, or overwrite it"
             ) from None
         self._pieces = read_journal(path, key=key)
+
+
+class _Named(Generic[U]):
+    """A job whose units come with their names; defined here, so that it can be sent to another process."""
+
+    def __init__(self, job: Callable[[U], Arrays]) -> None:
+        self.job = job
+
+    def __call__(self, unit: tuple[str, U]) -> Arrays:
+        """What the job gives of the unit."""
+        return self.job(unit[1])
 
 
 class Storable(Protocol):

@@ -14,7 +14,8 @@ import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,9 +25,10 @@ from numpy.typing import NDArray
 
 from snnrobust.errors import ConfigError, RunFileError
 from snnrobust.evaluation.analyses import LEVELS, Kept, analyses_of, keyed_by, network_of, readable
-from snnrobust.evaluation.montecarlo import block_size, population, run_block, samples_for
+from snnrobust.evaluation.montecarlo import block_accuracy, block_size, population, samples_for
 from snnrobust.evaluation.quantiles import chips_to_resolve, quantile
 from snnrobust.evaluation.statistics import passes
+from snnrobust.executor import Executor, Serial
 from snnrobust.hardware.chip import Chip
 from snnrobust.hardware.chosen import scale
 from snnrobust.hardware.deployment import Deployment
@@ -80,6 +82,7 @@ class BreakingLevels:
         metric: Which accuracy.
         population: What the chips and data were, as one sentence.
         notes: What has to be said of the chip.
+        broken: Chips [K] with outputs that are not finite at a level that was tried, where they fail.
     """
 
     condition: str
@@ -91,6 +94,7 @@ class BreakingLevels:
     metric: str
     population: str
     notes: tuple[str, ...] = ()
+    broken: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
 
     @property
     def reentrant(self) -> NDArray[np.bool_]:
@@ -125,6 +129,8 @@ class BreakingLevels:
             "breaking_level": Array(self.levels, ("instance",)),
             "reentrant": Array(self.reentrant, ("instance",)),
         }
+        if self.broken.any():
+            items["nonfinite"] = Array(self.broken, ("instance",))
         names = ("condition", "resolution", "specification", "metric", "population")
         return Group(items, {name: getattr(self, name) for name in names} | {"notes": json.dumps(self.notes)})
 
@@ -147,6 +153,7 @@ class BreakingLevels:
                 str(attrs["metric"]),
                 str(attrs["population"]),
                 tuple(json.loads(str(attrs["notes"]))),
+                np.array(group.array("nonfinite").values if "nonfinite" in group else [], dtype=bool),
             )
 
 
@@ -165,6 +172,7 @@ def breaking_levels(
     run: str | Path | None = None,
     overwrite: bool = False,
     show_progress: bool = True,
+    executor: Executor = Serial(),  # noqa: B008 (it has no state)
 ) -> dict[str, BreakingLevels]:
     """The breaking level of every chip of each network; the same chips for all.
 
@@ -183,11 +191,13 @@ def breaking_levels(
             goes on from there.
         overwrite: Replace other breaking levels of these networks in the file.
         show_progress: Show progress on the standard error stream.
+        executor: Who runs the blocks, such as `Processes(4)`; results do not depend on it.
 
     Raises:
         ConfigError: For an argument outside its domain.
         ProfileError: If a network may not be deployed.
         RunFileError: If the run file holds another experiment.
+        WorkerError: If a worker process was killed; what was finished is kept.
     """
     levels = _checked(grid or (LEVEL_GRID if profile is None else FACTOR_GRID))
     step = levels[-1] / 100 if resolution is None else resolution
@@ -214,11 +224,13 @@ def breaking_levels(
                 if kept.stored is not None:
                     result[name] = BreakingLevels.from_group(kept.stored)
                     continue
-                found = []
-                for block in deployment.blocks(size):
-                    work = functools.partial(search.block, deployment, data, block)
-                    found.append(kept.piece(f"{block.start}/{len(block)}", work))
-                    shown.advance(len(block), note=name)
+                blocks = {f"{block.start}/{len(block)}": block for block in deployment.blocks(size)}
+                job, done = functools.partial(search.block, deployment, data), {}
+                with closing(kept.pieces(job, blocks, executor)) as pieces:
+                    for key, piece in pieces:
+                        done[key] = piece
+                        shown.advance(len(blocks[key]), note=name)
+                found = [done[key] for key in blocks]
                 result[name] = BreakingLevels(
                     "relative level" if profile is None else profile.name,
                     levels,
@@ -229,6 +241,7 @@ def breaking_levels(
                     task.metric,
                     about,
                     deployment.notes,
+                    np.concatenate([block["broken"] for block in found]),
                 )
                 kept.finish(result[name].to_group())
     return result
@@ -244,15 +257,19 @@ class Search(NamedTuple):
     trials: int = 1
 
     def block(self, deployment: Deployment, data: Split, block: range) -> dict[str, NDArray[Any]]:
-        """Whether each chip of a block passes at each level of the grid [K, G], and its breaking level [K]."""
-        drawn = deployment.coordinates(block, kinds=STATIC)
+        """Whether each chip of a block passes at each level of the grid [K, G], and its breaking level [K].
+
+        And whether it gave outputs that are not finite at a level that was tried [K].
+        """
+        drawn, broken = deployment.coordinates(block, kinds=STATIC), np.zeros(len(block), dtype=bool)
 
         def passing(rows: NDArray[np.int64], levels: NDArray[np.float64]) -> NDArray[np.bool_]:
             own = {key: value[torch.from_numpy(rows)] for key, value in drawn.items()}
             numbers = [block[row] for row in rows.tolist()]
             scaled = scale(deployment, numbers, torch.from_numpy(levels), own)
-            measures = run_block(scaled, data, numbers, trials=self.trials)
-            return passes(measures[self.metric.replace(" ", "_")], self.specification)
+            accuracy = block_accuracy(scaled, data, numbers, self.metric, trials=self.trials)
+            broken[rows] |= np.isneginf(accuracy)
+            return passes(accuracy, self.specification)
 
         everyone = np.arange(len(block))
         passed = np.stack([passing(everyone, np.full(len(block), level)) for level in self.grid], axis=1)
@@ -263,7 +280,7 @@ class Search(NamedTuple):
             middle = (low[rows] + high[rows]) / 2
             good = passing(rows, middle)
             low[rows], high[rows] = np.where(good, middle, low[rows]), np.where(good, high[rows], middle)
-        return {"passed": passed, "levels": np.where(passed.all(1), math.inf, low)}
+        return {"passed": passed, "levels": np.where(passed.all(1), math.inf, low), "broken": broken}
 
 
 def read_breaking_levels(path: str | Path) -> dict[str, BreakingLevels]:

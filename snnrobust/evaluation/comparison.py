@@ -160,10 +160,7 @@ def yield_difference(
     Raises:
         ConfigError: If the numbers of chips differ, none was run, or confidence is not in (0, 1).
     """
-    _pairs(first, second, confidence)
-    a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-    run = ~(np.isnan(a) | np.isnan(b))
-    one, two = passes(a[run], specification), passes(b[run], specification)
+    one, two = (passes(values, specification) for values in _whole(first, second, confidence))
     both, first_only, second_only, neither = (int(v.sum()) for v in (one & two, one & ~two, ~one & two, ~one & ~two))
     low, high = _newcombe(both, first_only, second_only, neither, confidence)
     p_value, difference = mcnemar(first_only, second_only), (second_only - first_only) / len(one)
@@ -198,13 +195,13 @@ def compare_conditions(
         ConfigError: If a name is unknown, or no chip was run under both conditions.
     """
     m = _position("model", model, result.models)
-    a, b = (result.accuracy[m, _position("condition", name, result.conditions)] for name in (first, second))
+    one, two = (_position("condition", name, result.conditions) for name in (first, second))
     return Comparison(
         model,
         first,
         second,
-        paired_difference(a, b, confidence),
-        yield_difference(a, b, specification, confidence),
+        paired_difference(result.accuracy[m, one], result.accuracy[m, two], confidence),
+        yield_difference(result.counted[m, one], result.counted[m, two], specification, confidence),
         specification,
     )
 
@@ -249,16 +246,21 @@ def _by_seed(values: ArrayLike) -> NDArray[np.float64]:
 
 def _pairs(first: ArrayLike, second: ArrayLike, confidence: float) -> NDArray[np.float64]:
     """Differences of the pairs that are whole."""
+    a, b = _whole(first, second, confidence)
+    return b - a
+
+
+def _whole(first: ArrayLike, second: ArrayLike, confidence: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Both values of the pairs that have both."""
     a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if a.ndim != 1 or a.shape != b.shape:
         raise ConfigError(f"pairs: shapes {a.shape} and {b.shape} must be one value a pair, equally many")
     if not 0 < confidence < 1:
         raise ConfigError(f"confidence: {confidence} must be between 0 and 1")
-    difference: NDArray[np.float64] = b - a
-    difference = difference[~np.isnan(difference)]
-    if not len(difference):
+    whole = ~(np.isnan(a) | np.isnan(b))
+    if not whole.any():
         raise ConfigError("pairs: no pair has both values")
-    return difference
+    return a[whole], b[whole]
 
 
 def _newcombe(both: int, first_only: int, second_only: int, neither: int, confidence: float) -> tuple[float, float]:

@@ -20,6 +20,7 @@ from snnrobust.evaluation.conditions import Condition, deployments_of, level_of,
 from snnrobust.evaluation.resampling import Samples, numbered
 from snnrobust.evaluation.results import ResultFile
 from snnrobust.evaluation.sequences import Stopping
+from snnrobust.evaluation.statistics import counted
 from snnrobust.evaluation.tolerance import Tolerance
 from snnrobust.executor import Executor, Serial, Threads
 from snnrobust.hardware import individual
@@ -110,6 +111,22 @@ def run_block(
         "nonfinite": broken.sum(1).astype(np.float64),
     }
     return {**found, "hits": np.packbits(right > 0, axis=1)} if keep_samples else found
+
+
+def block_accuracy(
+    deployment: Deployment, data: Split, block: Sequence[int], metric: str, *, trials: int = 1
+) -> NDArray[np.float64]:
+    """The accuracy [K] by which each chip of a block passes (`statistics.counted`); see `run_block`.
+
+    Args:
+        deployment: A network on sampled chips.
+        data: Samples.
+        block: Numbers of the chips.
+        metric: "accuracy" or "balanced accuracy".
+        trials: Passes over the data.
+    """
+    found = run_block(deployment, data, block, trials=trials)
+    return counted(found[metric.replace(" ", "_")], found["nonfinite"])
 
 
 def answers(
@@ -331,7 +348,7 @@ def _decided(result: Tolerance, unit: Unit) -> bool:
     """Whether the chips that were run suffice for a verdict on this unit's network and condition."""
     if result.stopping is None:
         return False
-    return result.stopping.decide(result.accuracy[unit.model, unit.condition]).verdict != "undecided"
+    return result.stopping.decide(result.counted[unit.model, unit.condition]).verdict != "undecided"
 
 
 def _no_samples(data: Split, shape: tuple[int, int, int]) -> Samples:

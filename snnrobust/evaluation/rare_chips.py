@@ -14,7 +14,7 @@ from torch import Tensor
 
 from snnrobust.errors import ConfigError, ProfileError, unknown
 from snnrobust.evaluation.analyses import Piece, anew, readable
-from snnrobust.evaluation.montecarlo import BATCH, block_size, evaluate, population, run_block
+from snnrobust.evaluation.montecarlo import BATCH, block_accuracy, block_size, evaluate, population
 from snnrobust.evaluation.rare import (
     FEWEST_RUNS,
     TAIL,
@@ -88,7 +88,7 @@ def failures_by_common_factors(
             block = numbers[start : start + size]
             drawn = deployment.coordinates(block, kinds=STATIC) | _split(z[start : start + size], factors)
             chips = scale(deployment, block, torch.ones(len(block)), drawn)
-            found.append(run_block(chips, data, block)[metric.replace(" ", "_")])
+            found.append(block_accuracy(chips, data, block, metric))
         return np.concatenate(found)
 
     return importance_sampling(
@@ -136,7 +136,7 @@ def failures_by_subsets(
         found = []
         for start in range(0, len(z), size):
             own = choose(deployment, _split(z[start : start + size], coordinates))
-            found.append(run_block(own, data, range(own.instances))[metric.replace(" ", "_")])
+            found.append(block_accuracy(own, data, range(own.instances), metric))
         return np.concatenate(found)
 
     return subset_simulation(score, _count(coordinates), specification - 1e-9, chips=chips, runs=runs, seed=seed)
@@ -241,7 +241,7 @@ def compare_with_plain(
 
     found = RareFailures(**{name: value.item() for name, value in piece("rare", rare).items()})
     deployment = Chip(profile).deploy(net, plain, seed)
-    of_plain = piece("plain", lambda: {"accuracy": evaluate(deployment, data, metric=task.metric).accuracy[0, 0]})
+    of_plain = piece("plain", lambda: {"accuracy": evaluate(deployment, data, metric=task.metric).counted[0, 0]})
     bad = int((~passes(of_plain["accuracy"], specification)).sum())
     about = population(task, len(data), plain, seed, "test", 1)
     ends = clopper_pearson(bad, plain)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from snnrobust.evaluation.montecarlo import answers, block_size, mean_over_classes
+from snnrobust.evaluation.statistics import counted
 from snnrobust.hardware.chip import Chip
 from snnrobust.hardware.deployment import Deployment
 from snnrobust.hardware.model import Deployable
@@ -23,7 +24,8 @@ class Scores(NamedTuple):
     """Scores of chips.
 
     Attributes:
-        accuracy: Share of right answers [K], over samples, or over classes where balanced accuracy counts.
+        accuracy: Share of right answers [K], over samples, or over classes where balanced accuracy counts; -inf, which
+            meets no specification, where a chip gave a non-finite output.
         margin: Mean over the same of the true class's logit less the largest other one [K]; NaN where a chip gave a
             non-finite output.
     """
@@ -64,15 +66,14 @@ def block_scores(
     deployment: Deployment, data: Split, block: Sequence[int], metric: str = "accuracy", *, trials: int = 1
 ) -> Scores:
     """`chip_scores` of some of the chips, by their numbers."""
-    right, margin = np.zeros((2, len(block), len(data)))
+    right, margin, broken = *np.zeros((2, len(block), len(data))), np.zeros(len(block))
     for rows, y, logits in answers(deployment, data, block, trials=trials):
-        hit = (logits.argmax(-1) == y) & logits.isfinite().all(-1)
-        right[:, rows] += hit.numpy()
+        right[:, rows] += (logits.argmax(-1) == y).numpy()
+        broken += (~logits.isfinite().all(-1)).sum(1).numpy()
         margin[:, rows] += margins(logits, y).double().numpy()
     found = (right / trials, margin / trials)
-    if metric == "accuracy":
-        return Scores(*(values.mean(1) for values in found))
-    return Scores(*(mean_over_classes(values, data.y) for values in found))
+    mean = [values.mean(1) if metric == "accuracy" else mean_over_classes(values, data.y) for values in found]
+    return Scores(counted(mean[0], broken), mean[1])
 
 
 def margins(logits: Tensor, y: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from snnrobust.evaluation.analyses import Piece, anew, readable
 from snnrobust.evaluation.montecarlo import population, samples_for
 from snnrobust.evaluation.requirement import Requirement
 from snnrobust.evaluation.scores import Scores, chip_scores, deployed
-from snnrobust.evaluation.statistics import Yield
+from snnrobust.evaluation.statistics import Yield, named
 from snnrobust.hardware.model import Deployable
 from snnrobust.hardware.parts import parts_of, varying
 from snnrobust.hardware.profile import Profile, parse_profile
@@ -122,6 +122,11 @@ class Sensitivity:
         """All parts but one."""
         return self.everything - {part}
 
+    @property
+    def not_finite(self) -> NDArray[np.int64]:
+        """Numbers of the chips with outputs that are not finite where everything varies; they fail."""
+        return np.flatnonzero(np.isneginf(self.scores[self.everything].accuracy))
+
     def shares(self, measure: str = "margin") -> tuple[NDArray[np.float64], float]:
         """Shares of the variance over chips, of each part and of their interaction; they sum to 1.
 
@@ -186,6 +191,8 @@ class Sensitivity:
             names = " or ".join([best.name, *tied])
             same = f" (tied on {self.chips} chips)" if tied else ""
             first = f"calibrate {names} first{same}: yield {_signed(best.gain)} points if {best.name} is perfect"
+        if len(self.not_finite):
+            first += f"; {named(self.not_finite)} gave outputs that are not finite, and failed"
         failing, together, cures = self.only_together()
         if not together:
             return first
@@ -226,8 +233,9 @@ class Sensitivity:
         """f({p}) - f({}) [P, K] and f(all) - f({}) [K], of the chips whose scores are all finite."""
         of = {varied: getattr(scores, measure) for varied, scores in self.scores.items()}
         base = of[frozenset()]
-        effects = np.stack([of[frozenset({part})] - base for part in self.parts])
-        total = of[self.everything] - base
+        with np.errstate(invalid="ignore"):  # chips that are not finite in any case
+            effects = np.stack([of[frozenset({part})] - base for part in self.parts])
+            total = of[self.everything] - base
         finite = np.isfinite(effects).all(0) & np.isfinite(total)
         return effects[:, finite], total[finite]
 

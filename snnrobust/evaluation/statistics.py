@@ -16,6 +16,7 @@ from snnrobust.evaluation.quantiles import MOST_EXACT, dkw_band, quantile, simul
 Side = Literal["two-sided", "lower", "upper"]
 """Which ends of an interval are bounds: both, or one, with the other end at 0 or 1."""
 Method = Literal["Clopper-Pearson", "Wilson"]
+_SHOWN = 5  # numbers of chips in a line
 
 
 class Yield(NamedTuple):
@@ -55,7 +56,8 @@ class Summary(NamedTuple):
         specification: The accuracy that a good chip reaches.
         chips_passed: Yield at the specification.
         chips: Chips that were simulated.
-        nonfinite: Chips that gave a non-finite output in some sample; those samples count as wrong.
+        nonfinite: Chips that gave a non-finite output in some sample; those samples count as wrong, and in yields these
+            chips fail.
         quantile05_bounds: Distribution-free two-sided 95 % bounds of the 5 % quantile; infinite where too few chips
             resolve it.
         nominal: Accuracy of the network as it was trained, on no chip; NaN where it is not known.
@@ -173,6 +175,23 @@ def passes(accuracy: ArrayLike, specification: float) -> NDArray[np.bool_]:
     return np.asarray(accuracy, dtype=np.float64) >= specification - 1e-9
 
 
+def counted(accuracy: NDArray[np.float64], nonfinite: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Accuracies by which chips pass: -inf, which meets no specification, where a chip's outputs are not all finite.
+
+    Args:
+        accuracy: Accuracy of each chip, samples with non-finite outputs counted as wrong.
+        nonfinite: Number of these samples.
+    """
+    return np.where(nonfinite > 0, -np.inf, accuracy)
+
+
+def named(chips: NDArray[np.int64]) -> str:
+    """The numbers of some chips in words, the first few of many."""
+    shown = ", ".join(map(str, chips[:_SHOWN]))
+    more = f" and {len(chips) - _SHOWN:,} more" if len(chips) > _SHOWN else ""
+    return f"chip{'s' if len(chips) > 1 else ''} {shown}{more}"
+
+
 def summarise(
     model: str,
     condition: str,
@@ -196,12 +215,12 @@ def summarise(
         drop: What a chip may lose of it, a fraction, in the second yield.
         simultaneous: Whether the intervals of yields are to hold at all specifications at once.
     """
-    run = accuracy[~np.isnan(accuracy)]
-    second = None if math.isnan(nominal) else chip_yield(run, nominal - drop, simultaneous=simultaneous)
+    run, by = accuracy[~np.isnan(accuracy)], counted(accuracy, nonfinite)
+    second = None if math.isnan(nominal) else chip_yield(by, nominal - drop, simultaneous=simultaneous)
     if not len(run):
         nan = float("nan")
         return Summary(
-            model, condition, nan, nan, nan, nan, specification, chip_yield(run, specification), 0, 0,
+            model, condition, nan, nan, nan, nan, specification, chip_yield(by, specification, simultaneous=simultaneous), 0, 0,
             nominal=nominal, drop=drop, chips_near_nominal=second,
         )  # fmt: skip
     return Summary(
@@ -212,7 +231,7 @@ def summarise(
         minimum=float(run.min()),
         quantile05=float(np.quantile(run, 0.05)),
         specification=specification,
-        chips_passed=chip_yield(run, specification, simultaneous=simultaneous),
+        chips_passed=chip_yield(by, specification, simultaneous=simultaneous),
         chips=len(run),
         nonfinite=int(np.nansum(nonfinite > 0)),
         quantile05_bounds=quantile(run, 0.05)[1:3],

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from snnrobust.errors import ConfigError, RunFileError
 from snnrobust.evaluation.resampling import Samples, two_way_interval
 from snnrobust.evaluation.sequences import Stopping
-from snnrobust.evaluation.statistics import Summary, summarise
+from snnrobust.evaluation.statistics import Summary, counted, named, summarise
 from snnrobust.storage import Array, Group, Scalar
 
 MEASURES = ("accuracy", "balanced_accuracy", "nonfinite")
@@ -90,6 +90,21 @@ class Tolerance:
         return self.measures[self.metric.replace(" ", "_")]
 
     @property
+    def counted(self) -> NDArray[np.float64]:
+        """The accuracy by which a chip passes: -inf, which meets no specification, where its outputs are not finite."""
+        return counted(self.accuracy, self.measures["nonfinite"])
+
+    def remarks(self) -> dict[str, tuple[str, ...]]:
+        """What has to be said beside each condition: its notes, and which chips gave outputs that are not finite."""
+        found = {name: self.notes.get(name, ()) for name in self.conditions}
+        for m, c in np.ndindex(len(self.models), len(self.conditions)):
+            chips = np.flatnonzero(self.measures["nonfinite"][m, c] > 0)
+            if len(chips):
+                line = f"{self.models[m]}: {named(chips)} gave outputs that are not finite, which meet no specification"
+                found[self.conditions[c]] += (line,)
+        return found
+
+    @property
     def chips(self) -> int:
         """Number of chips K."""
         return int(self.accuracy.shape[-1])
@@ -130,7 +145,7 @@ class Tolerance:
 
     def _summary(self, m: int, c: int, specification: float, drop: float, simultaneous: bool) -> Summary:
         accuracy, nonfinite = self.accuracy[m, c], self.measures["nonfinite"][m, c]
-        decision = None if self.stopping is None else self.stopping.decide(accuracy)
+        decision = None if self.stopping is None else self.stopping.decide(self.counted[m, c])
         chips = self.chips if decision is None else decision.reached.chips
         found = summarise(
             self.models[m],
@@ -158,7 +173,8 @@ class Tolerance:
         run = ~np.isnan(self.accuracy[m, c, :chips])
         if self.right is None or self.stopping is not None or not run.any():
             return None
-        hits = self.right.hits[m, c, :chips][run]
+        finite = self.measures["nonfinite"][m, c, :chips, None] == 0
+        hits = np.where(finite, self.right.hits[m, c, :chips], 0)[run].astype(np.uint8)
         balanced = self.metric == "balanced accuracy"
         return two_way_interval(hits, self.right.classes, self.right.groups, specification, balanced=balanced)
 

@@ -92,7 +92,7 @@ def distribution(result: Tolerance, *, specification: float, most: int = 6) -> F
     axes = figure.subplots(len(chosen), sharex=True, squeeze=False)[:, 0]
     for ax, c in zip(axes, chosen, strict=True):
         for m in range(len(result.models)):
-            _draw_share_above(ax, result.accuracy[m, c], m, band=result.stopping is None)
+            _draw_share_above(ax, np.maximum(result.counted[m, c], 0), m, band=result.stopping is None)
         ax.axvline(100 * specification, **DASHED)
         ax.set_title(short(result.conditions[c], 40), pad=4)
         ax.set_ylabel("chips at or above (%)")

@@ -171,7 +171,7 @@ def _by_condition(rows: list[Summary]) -> dict[str, list[Summary]]:
 def _notes(result: Tolerance) -> list[tuple[str, tuple[str, ...]]]:
     """What has to be said beside the conditions; conditions that share their lines are named together."""
     shared: dict[tuple[str, ...], list[str]] = {}
-    for condition, lines in result.notes.items():
+    for condition, lines in result.remarks().items():
         if lines:
             shared.setdefault(tuple(lines), []).append(condition)
     return [(", ".join(conditions), lines) for lines, conditions in shared.items()]

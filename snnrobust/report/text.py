@@ -107,7 +107,7 @@ def with_interval(found: Yield) -> str:
 
 def notes(result: Tolerance) -> list[str]:
     """What has to be said beside the table, one line each, with the conditions that it is about."""
-    lines = by_line(result.notes)
+    lines = by_line(result.remarks())
     if result.right is not None:
         groups = int(result.right.groups.max()) + 1
         kinds = "samples" if groups == result.samples else "groups of samples, such as speakers or patients"

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from snnrobust.evaluation.quantiles import chips_to_resolve
 from snnrobust.evaluation.rare import TAIL
+from snnrobust.evaluation.statistics import named
 from snnrobust.report.text import percent, table
 
 if TYPE_CHECKING:
@@ -56,6 +57,12 @@ def breaking_notes(found: Mapping[str, BreakingLevels], share: float) -> list[st
     lines = list(dict.fromkeys(line for own in found.values() for line in own.notes))
     if any(own.reentrant.any() for own in found.values()):
         lines.append("re-entrant chips are good again at a level above one where they are not; the lower one counts")
+    lines += [
+        f"{f'{name}: ' if name else ''}{named(np.flatnonzero(own.broken))} gave outputs that are not finite at a level "
+        "that was tried, which meet no specification"
+        for name, own in found.items()
+        if own.broken.any()
+    ]
     if not one.at_yield(share).resolved:
         lines.append(f"an interval at a yield of {percent(share)} % takes {chips_to_resolve(1 - share)} chips")
     return [*lines, f"{one.population}; tested at {', '.join(f'{level:g}' for level in one.grid)}"]

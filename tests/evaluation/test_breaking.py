@@ -13,6 +13,7 @@ from snnrobust.evaluation.breaking import BreakingLevels, Search
 from snnrobust.hardware import Chip, Model, Profile, load_profile
 from snnrobust.hardware.chosen import scale
 from snnrobust.hardware.profile import parse_profile
+from snnrobust.report.yields import breaking_notes
 from snnrobust.storage import journal_path
 from snnrobust.tasks import Task
 
@@ -259,3 +260,26 @@ def test_arguments_outside_their_domain(options, message):
 def test_no_yield_of_one():
     with pytest.raises(ConfigError, match=r"yield: 1\.0 must be between 0 and 1"):
         made([1.0, 2.0]).at_yield(1.0)
+
+
+def test_a_chip_breaks_where_its_outputs_are_not_finite(tmp_path):
+    """NaN in one logit of ten where the score has moved by 1 or more: every answer is right, and still it fails."""
+
+    def logits(params, x):
+        score = x.sum(0).double() @ params["w"].T
+        other = torch.full_like(score, -1.0)
+        return torch.cat([score.abs() + 1, torch.where((score - MEAN).abs() < 1, other, torch.nan)], 1)
+
+    net = Model(logits, {"w": WEIGHTS}, {"w": "weight"})
+    found = breaking_levels(
+        {"net": net}, one_sample(), specification=0.0, grid=GRID, resolution=0.01, instances=60, show_progress=False,
+        run=tmp_path / "run.h5",
+    )["net"]  # fmt: skip
+    (z,) = Chip(Profile.relative(1.0)).deploy(net, instances=60).coordinates(range(60)).values()
+    levels = 1 / (z.double() * WEIGHTS).sum((1, 2)).abs().numpy()
+    inside = levels < 4
+    assert 30 < inside.sum() < 60
+    assert ((levels - found.levels)[inside] <= 0.01 + 1e-6).all()
+    np.testing.assert_array_equal(found.broken, inside)
+    np.testing.assert_array_equal(read_breaking_levels(tmp_path / "run.h5")["net"].broken, inside)
+    assert any("gave outputs that are not finite at a level" in line for line in breaking_notes({"net": found}, 0.9))

@@ -103,8 +103,8 @@ def test_the_yield_differences_interval_covers_about_as_often_as_it_says():
 def results(accuracy, models=("net",), conditions=("a", "b")):
     accuracy = np.asarray(accuracy, dtype=float)
     table = Tolerance.empty(models, conditions, [math.nan] * len(conditions), accuracy.shape[-1])
-    for values in table.measures.values():
-        values[...] = accuracy
+    for name, values in table.measures.items():
+        values[...] = 0 if name == "nonfinite" else accuracy
     return table
 
 
@@ -168,3 +168,12 @@ def test_methods_are_paired_by_their_seeds():
 def test_what_cannot_be_compared(first, second, message):
     with pytest.raises(ConfigError, match=message):
         compare_methods(first, second)
+
+
+def test_chips_that_are_not_finite_pass_under_no_condition():
+    found = results([[[0.9, 0.9, 0.9], [0.9, 0.9, 0.9]]])
+    found.measures["nonfinite"][...] = 0
+    found.measures["nonfinite"][0, :, 0] = 1
+    found.measures["nonfinite"][0, 1, 1] = 1
+    apart = compare_conditions(found, "net", "a", "b", specification=0.0).chips_passed
+    assert (apart.both, apart.first_only, apart.second_only, apart.neither) == (1, 1, 0, 1)

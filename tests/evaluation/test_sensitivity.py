@@ -10,7 +10,7 @@ from planted import ROLES, gaussian, interacting, norms, one_sample, yield_of
 from snnrobust.errors import ConfigError, ProfileError
 from snnrobust.evaluation import Requirement, evaluate, sensitivity, sensitivity_map
 from snnrobust.evaluation.sensitivity import variance_shares, yields_apart
-from snnrobust.hardware import Chip, Profile, load_profile
+from snnrobust.hardware import Chip, Model, Profile, load_profile
 from snnrobust.storage import read_run, write_run
 from snnrobust.training.data import to_batch
 
@@ -172,3 +172,21 @@ def test_mistakes_are_refused(network, task):
         sensitivity(network(), load_profile("ideal"), task)
     with pytest.raises(ConfigError, match="by: unknown"):
         sensitivity(network(), load_profile("dynapse1"), task, by="neuron")
+
+
+def test_chips_that_are_not_finite_fail_and_are_named():
+    """The logit of the wrong class is -inf where the gain came out low: the answer is right, the chip is not."""
+    net = gaussian(margin=100.0)
+
+    def logits(params, x):
+        found = net.run(params, x)
+        return torch.where(params["gain"][0] < 1.2, torch.tensor([0.0, -torch.inf], dtype=torch.float64), found)
+
+    model = Model(logits, net.nominal(), {role: role for role in EVERY})
+    found = sensitivity(model, Profile.relative(0.2, EVERY), one_sample(), chips=100)
+    low = len(found.not_finite)
+    assert 5 < low < 40  # P(z < -1) is 16 %
+    assert found.yield_of(found.everything).passed == 100 - low
+    best = found.ranking()[0]
+    assert (best.name, best.gain.better) == ("gain", low)
+    assert "gave outputs that are not finite, and failed" in found.statement

@@ -85,13 +85,15 @@ def test_nine_of_ten_meets_ninety_percent():
 def test_a_summary_by_hand():
     accuracy = np.array([0.5, 0.7, np.nan, 0.9, 1.0, 0.4])
     nonfinite = np.array([0.0, 3.0, np.nan, 0.0, 1.0, 0.0])
+    s = summarise("net", "chip", accuracy, nonfinite, 0.0)
+    assert s.chips_passed.passed == 3, "non-finite outputs meet no specification"
     s = summarise("net", "chip", accuracy, nonfinite, 0.7)
     assert (s.model, s.condition, s.chips, s.nonfinite, s.specification) == ("net", "chip", 5, 2, 0.7)
     assert s.mean == pytest.approx(0.7)
     assert s.std == pytest.approx(math.sqrt((0.04 + 0 + 0.04 + 0.09 + 0.09) / 4))
     assert s.minimum == 0.4
     assert s.quantile05 == pytest.approx(0.4 + 0.2 * 0.1)  # position 0.05 (5 - 1) = 0.2 between 0.4 and 0.5
-    assert (s.chips_passed.passed, s.chips_passed.share) == (3, 0.6)
+    assert (s.chips_passed.passed, s.chips_passed.share) == (1, 0.2)  # two of the three that reach it are not finite
 
 
 def test_a_summary_of_one_chip_and_of_none():

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from snnrobust.cli import app
 from snnrobust.errors import ConfigError
-from snnrobust.evaluation import Stopping, benchmark, montecarlo
+from snnrobust.evaluation import Stopping, benchmark, breaking, montecarlo
 from snnrobust.evaluation.results import read_tolerance
 from snnrobust.executor import Processes, Serial
 from snnrobust.hardware import Module, load_profile
@@ -45,6 +45,26 @@ class Sums(torch.nn.Module):
 @pytest.fixture
 def blocks_of(monkeypatch):
     return lambda size: monkeypatch.setattr(montecarlo, "block_size", lambda net, data: size)
+
+
+@pytest.mark.slow
+def test_breaking_levels_are_the_same_bits_whatever_the_workers(network, task, tmp_path, monkeypatch):
+    """And pieces that an earlier call finished are not run again."""
+    monkeypatch.setattr(breaking, "block_size", lambda net, data: 3)
+    options = {"specification": 0.3, "grid": (0.0, 0.3, 1.0), "instances": 7, "show_progress": False}
+    alone = breaking.breaking_levels({"net": network()}, task, **options)["net"]
+    path = tmp_path / "run.h5"
+
+    class Interrupted(Serial):
+        def run(self, job, units, prepare=None):
+            yield from islice(super().run(job, units, prepare), 1)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        breaking.breaking_levels({"net": network()}, task, run=path, executor=Interrupted(), **options)
+    shared = breaking.breaking_levels({"net": network()}, task, run=path, executor=Processes(2), **options)["net"]
+    for name in ("passed", "levels", "broken"):
+        np.testing.assert_array_equal(getattr(shared, name), getattr(alone, name))
 
 
 @pytest.mark.slow

@@ -128,7 +128,7 @@ class TestNumbers:
         result = tolerance()
         result.measures["nonfinite"][0, 3, :2] = 5
         page = page_for(result)
-        assert "2 chips gave non-finite outputs, which count as wrong." in page.text
+        assert "2 chips gave non-finite outputs and meet no specification." in page.text
         assert "40 (2 non-finite)" in [row[-1] for row in page.rows]
 
 
