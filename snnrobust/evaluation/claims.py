@@ -21,9 +21,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import stdtrit
+from numpy.typing import NDArray
 
 from snnrobust.errors import ConfigError, unknown
+from snnrobust.evaluation.means import mean_interval
 from snnrobust.evaluation.quantiles import quantile
 from snnrobust.evaluation.requirement import Verdict
 from snnrobust.evaluation.statistics import Yield, chip_yield
@@ -127,7 +128,9 @@ def judge(claim: Claim, result: Tolerance, hashes: Mapping[str, str], confidence
     """Whether results show a claim, for each network that it is made of.
 
     Yields have the interval of the sequential test where chips were simulated until its verdict at this accuracy, else
-    that of Clopper and Pearson; quantiles a distribution-free one; means that of Student's t; all two-sided.
+    that of Clopper and Pearson; quantiles a distribution-free one; means that of `mean_interval`: all two-sided, and of
+    at least this coverage for any distribution of accuracies. A chip whose outputs are not all finite fails in a yield
+    and is the lowest in a quantile; in a mean its non-finite samples are wrong.
 
     Args:
         claim: The claim.
@@ -151,6 +154,7 @@ def judge(claim: Claim, result: Tolerance, hashes: Mapping[str, str], confidence
     found = []
     for network in result.models if claim.network is None else (claim.network,):
         value, low, high, about = _QUANTITIES[claim.function](claim, result, result.models.index(network), confidence)
+        about += _not_finite(claim, result, network)
         verdict = _verdict(claim, low, high) if not math.isnan(value) else "undecided"
         found.append(Judgement(claim, network, verdict, value, low, high, about.format(chips=f"chips of {name}")))
     return found
@@ -160,7 +164,7 @@ Quantity = tuple[float, float, float, str]
 
 
 def _yield(claim: Claim, result: Tolerance, m: int, confidence: float) -> Quantity:
-    accuracy = result.accuracy[m, result.conditions.index(claim.chip)]
+    accuracy = result.counted[m, result.conditions.index(claim.chip)]
     if result.stopping is None:
         found = chip_yield(accuracy, claim.argument, confidence)
     elif result.stopping.specification == claim.argument:
@@ -173,40 +177,46 @@ def _yield(claim: Claim, result: Tolerance, m: int, confidence: float) -> Quanti
     return found.share, found.low, found.high, f"{found.passed:,} of {found.chips:,} {{chips}}, {_interval(found)}"
 
 
+def _not_finite(claim: Claim, result: Tolerance, network: str) -> str:
+    """How many chips gave outputs that are not finite, if any."""
+    if not claim.chip:
+        return ""
+    place = result.models.index(network), result.conditions.index(claim.chip)
+    count = int((result.measures["nonfinite"][place] > 0).sum())
+    return f", {count:,} with outputs that are not finite" if count else ""
+
+
 def _interval(found: Yield) -> str:
     why = "; chips were simulated until a verdict at another accuracy" if found.interval == "no interval" else ""
     return found.interval + why
 
 
 def _quantile(claim: Claim, result: Tolerance, m: int, confidence: float) -> Quantity:
-    run = _run(claim, result, m)
+    run = _run(claim, result, m, result.counted)
     if not len(run):
         return math.nan, 0.0, 1.0, "no {chips} were run"
     q = quantile(run, claim.argument, confidence)
-    return q.value, max(q.low, 0.0), min(q.high, 1.0), (
+    return max(q.value, 0.0), max(q.low, 0.0), min(q.high, 1.0), (
         f"of {len(run):,} {{chips}}, two-sided {100 * confidence:g} % distribution-free interval"
     )  # fmt: skip
 
 
 def _mean(claim: Claim, result: Tolerance, m: int, confidence: float) -> Quantity:
-    run = _run(claim, result, m)
+    run = _run(claim, result, m, result.accuracy)
     if not len(run):
         return math.nan, 0.0, 1.0, "no {chips} were run"
-    about = f"over {len(run):,} {{chips}}, two-sided {100 * confidence:g} % t interval"
-    if len(run) < 2:
-        return float(run.mean()), 0.0, 1.0, about
-    half = float(stdtrit(len(run) - 1, (1 + confidence) / 2)) * float(run.std(ddof=1)) / math.sqrt(len(run))
-    return float(run.mean()), float(run.mean()) - half, float(run.mean()) + half, about
+    about = f"over {len(run):,} {{chips}}, two-sided {100 * confidence:g} % interval for any distribution"
+    return float(run.mean()), *mean_interval(run, confidence), about
 
 
-def _run(claim: Claim, result: Tolerance, m: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _run(claim: Claim, result: Tolerance, m: int, accuracy: NDArray[np.float64]) -> NDArray[np.float64]:
     """Accuracies of the chips that were run, where their number was fixed."""
     if result.stopping is not None:
         raise ConfigError(
             f"require: {claim.function} has no interval where chips were simulated until {result.stopping.until}"
         )
-    accuracy = result.accuracy[m, result.conditions.index(claim.chip)]
-    return np.asarray(accuracy[~np.isnan(accuracy)])
+    own = accuracy[m, result.conditions.index(claim.chip)]
+    return np.asarray(own[~np.isnan(own)])
 
 
 def _nominal(claim: Claim, result: Tolerance, m: int, confidence: float) -> Quantity:
