@@ -150,8 +150,9 @@ def subset_simulation(
         seed: Seed of the first run.
 
     Returns:
-        The mean over runs, with the interval of the mean of a lognormal (Cox's) from their spread; some per cent too
-        high with few chips a level. Where a run does not come down to a bad chip there is no interval.
+        The mean over runs, with the interval of the mean of a lognormal (Cox's) from their spread. A level whose bar is
+        the k-th lowest of n scores counts as (k - 1) / n: it then is without bias for independent chips, whose share
+        below the bar has E[1 / share] = n / (k - 1). Where a run does not come down to a bad chip there is no interval.
 
     Raises:
         ConfigError: For an argument outside its domain.
@@ -188,7 +189,7 @@ def _run(score: Score, dimensions: int, threshold: float, chips: int, fraction: 
         inside = np.flatnonzero(scores <= bar)
         if len(inside) > chips / 2:  # too many equal scores: no way down
             return share * float(bad.mean()), count
-        share *= len(inside) / chips
+        share *= (len(inside) - 1) / chips
         z, scores, reach, moves = _moved(score, z[inside], scores[inside], bar, chips, reach, random)
         count += moves
     return 0.0, count

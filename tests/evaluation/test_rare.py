@@ -54,13 +54,14 @@ def test_where_no_chip_is_bad_there_is_an_upper_bound():
 def test_subset_simulation_covers_the_planted_share_in_many_dimensions(sigmas):
     """300 times 10 runs in 40 dimensions: 88 % or more is asked of the approximate 95 % interval.
 
-    With no more than 20 chains a level the share comes out some 13 % too high at 3 sigma.
+    With no more than 20 chains a level; were k of n chips a level counted as k / n, the share would be 13 % too high at
+    3 sigma, which is 7 standard errors.
     """
     truth = stats.norm.sf(sigmas)
     found = [subset_simulation(linear, 40, -sigmas, chips=200, seed=seed) for seed in range(300)]
     assert np.mean([f.low <= truth <= f.high for f in found]) > 0.88
     shares = np.array([f.share for f in found])
-    assert abs(shares.mean() / truth - 1) < 0.2
+    assert abs(shares.mean() / truth - 1) < 0.06
     assert found[0].effective == 10
 
 
