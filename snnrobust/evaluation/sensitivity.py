@@ -36,6 +36,8 @@ from snnrobust.tasks import Task
 Varied = frozenset[str]
 """The parts that vary."""
 _RESAMPLES = 1000
+_INTERACTION = 0.2
+"""Share of the margin's variance from which an interaction is called one."""
 
 
 class Difference(NamedTuple):
@@ -196,8 +198,10 @@ class Sensitivity:
         failing, together, cures = self.only_together()
         if not together:
             return first
-        why = f"{together} of {failing} failing chips pass with each {self.by} alone and fail by an interaction"
-        return f"{first}; {why}" + (f" of {' and '.join(cures)}" if len(cures) > 1 else "")
+        # Deviations that merely add up have no interaction, and still a chip may fail only by several of them.
+        how = "by an interaction" if self.shares()[1] > _INTERACTION else "only where several add up"
+        why = f"{together} of {failing} failing chips pass with each {self.by} alone and fail {how}"
+        return f"{first}; {why}" + (f": {' and '.join(cures)}" if len(cures) > 1 else "")
 
     def to_group(self) -> Group:
         """The scores as a group of a run file, with dimensions varied, part and instance."""
@@ -248,7 +252,8 @@ class Sensitivity:
         return variance_shares(effects, total), low, high
 
     def _mean_margin(self, varied: Varied) -> float:
-        return float(np.nanmean(self.scores[varied].margin))
+        margin = self.scores[varied].margin
+        return float(margin[~np.isnan(margin)].mean()) if not np.isnan(margin).all() else -np.inf
 
 
 def sensitivity(
@@ -309,6 +314,8 @@ def sensitivity(
 
 def variance_shares(effects: NDArray[np.float64], total: NDArray[np.float64]) -> NDArray[np.float64]:
     """Cov(effect, total) / Var(total) of each part [P], from effects [P, K] and totals [K]; NaN if no chip differs."""
+    if not len(total):
+        return np.full(len(effects), np.nan)
     centred = total - total.mean()
     variance = float(centred @ centred)
     if variance <= 1e-24 * max(1.0, float(total @ total)):

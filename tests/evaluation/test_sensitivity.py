@@ -190,3 +190,22 @@ def test_chips_that_are_not_finite_fail_and_are_named():
     best = found.ranking()[0]
     assert (best.name, best.gain.better) == ("gain", low)
     assert "gave outputs that are not finite, and failed" in found.statement
+
+
+def test_where_no_chip_is_finite_it_says_so_without_a_warning(recwarn):
+    one = torch.ones(1, dtype=torch.float64)
+
+    def logits(params, x):
+        return torch.full((x.shape[1], 2), torch.nan, dtype=torch.float64)
+
+    model = Model(logits, {"bias": one, "gain": one.clone()}, {"bias": "bias", "gain": "gain"})
+    found = sensitivity(model, Profile.relative(0.2, ("bias", "gain")), one_sample(), chips=5)
+    assert found.yield_of(found.everything).passed == 0
+    assert found.statement.endswith("; chips 0, 1, 2, 3, 4 gave outputs that are not finite, and failed")
+    assert np.isnan(found.shares()[0]).all()
+    assert not recwarn.list
+
+
+def test_deviations_that_add_up_are_no_interaction(planted):
+    assert planted.only_together()[1] > 0
+    assert "fail only where several add up: " in planted.statement
