@@ -192,8 +192,14 @@ def compare_conditions(
         confidence: Of the intervals.
 
     Raises:
-        ConfigError: If a name is unknown, or no chip was run under both conditions.
+        ConfigError: If a name is unknown, no chip was run under both conditions, or the number of chips was not fixed:
+            chips that were simulated until a verdict have no such interval.
     """
+    if result.stopping is not None:
+        raise ConfigError(
+            f"compare: conditions cannot be compared where chips were simulated until {result.stopping.until}, each "
+            "condition to its own end; needed: a fixed number of chips"
+        )
     m = _position("model", model, result.models)
     one, two = (_position("condition", name, result.conditions) for name in (first, second))
     return Comparison(

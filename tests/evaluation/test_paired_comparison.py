@@ -1,13 +1,21 @@
 """Paired comparisons against scipy, against tables worked out elsewhere, and by simulated coverage."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from snnrobust.errors import ConfigError
-from snnrobust.evaluation import Tolerance, compare_conditions, compare_methods, paired_difference, yield_difference
+from snnrobust.evaluation import (
+    Stopping,
+    Tolerance,
+    compare_conditions,
+    compare_methods,
+    paired_difference,
+    yield_difference,
+)
 from snnrobust.evaluation.comparison import mcnemar, noncentrality_interval
 from snnrobust.evaluation.methods import compare_all_methods
 
@@ -177,3 +185,9 @@ def test_chips_that_are_not_finite_pass_under_no_condition():
     found.measures["nonfinite"][0, 1, 1] = 1
     apart = compare_conditions(found, "net", "a", "b", specification=0.0).chips_passed
     assert (apart.both, apart.first_only, apart.second_only, apart.neither) == (1, 1, 0, 1)
+
+
+def test_chips_that_were_simulated_until_a_verdict_are_not_compared():
+    found = replace(results([[np.ones(9), np.zeros(9)]]), stopping=Stopping(until="yield>0.5"))
+    with pytest.raises(ConfigError, match=r"simulated until yield>0\.5.*; needed: a fixed number"):
+        compare_conditions(found, "net", "a", "b")
