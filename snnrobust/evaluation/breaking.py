@@ -199,7 +199,7 @@ def breaking_levels(
         RunFileError: If the run file holds another experiment.
         WorkerError: If a worker process was killed; what was finished is kept.
     """
-    levels = _checked(grid or (LEVEL_GRID if profile is None else FACTOR_GRID))
+    levels = _checked((LEVEL_GRID if profile is None else FACTOR_GRID) if grid is None else grid)
     step = levels[-1] / 100 if resolution is None else resolution
     if not step > 0:
         raise ConfigError(f"resolution: {step} must be above 0")

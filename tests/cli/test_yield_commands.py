@@ -89,6 +89,7 @@ def test_compare_conditions_and_methods(trained, tmp_path):
         (("deploy", "--profile", "dynapse1", "--until", "yield<1"), "error: until: 'yield<1' must be yield_width=w"),
         (("deploy", "--profile", "dynapse1", "--max-chips", "9"), "error: max-chips: 9 is for --until"),
         (("tolerance", "--grid", "0.1,1"), "error: grid: 0.1, 1 must be ascending levels from 0"),
+        (("tolerance", "--grid", ""), "error: grid:  must be ascending levels from 0"),
         (("tolerance", "--grid", "a"), "error: grid: 'a' must be numbers"),
         (("tolerance", "--yield", "1.5", "--chips", "2", "--grid", "0,1"), "error: yield: 1.5 must be between 0 and 1"),
         (("tolerance", "--profile", "dynaps"), "error: profile: unknown 'dynaps'"),
