@@ -46,6 +46,9 @@ LEVEL_GRID = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
 FACTOR_GRID = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
 """Coarse grid of multiples of a profile's spreads."""
 
+FINEST = 1e-6
+"""Finest resolution, as a share of the grid's end."""
+
 
 class ToleranceAt(NamedTuple):
     """The largest level that a share of chips withstands.
@@ -201,8 +204,8 @@ def breaking_levels(
     """
     levels = _checked((LEVEL_GRID if profile is None else FACTOR_GRID) if grid is None else grid)
     step = levels[-1] / 100 if resolution is None else resolution
-    if not step > 0:
-        raise ConfigError(f"resolution: {step} must be above 0")
+    if not FINEST * levels[-1] <= step < math.inf:  # a bisection beyond the precision of numbers would not end
+        raise ConfigError(f"resolution: {step} must be above 0, and at least {FINEST * levels[-1]:g}")
     if not 0 <= specification <= 1:
         raise ConfigError(f"specification: {specification} must be a fraction from 0 to 1")
     if not nets or trials < 1:

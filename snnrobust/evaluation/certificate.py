@@ -38,6 +38,8 @@ STATEMENT = "for every device in the box; never a share of chips"
 BATCH = 128
 SMALLEST, LARGEST = 1e-7, 10.0
 """Ends of the search for the largest box, in standard deviations."""
+FINEST = 1e-6
+"""Finest relative precision of that search."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,8 +138,8 @@ def largest_k(
     """
     if not 0 <= share < 1:
         raise ConfigError(f"share: {share} must be a fraction from 0 to below 1")
-    if not 0 < precision < math.inf:
-        raise ConfigError(f"precision: {precision} must be above 0")
+    if not FINEST <= precision < math.inf:  # a bisection beyond the precision of numbers would not end
+        raise ConfigError(f"precision: {precision} must be above 0, and at least {FINEST:g}")
 
     def holds(k: float) -> bool:
         return certify(net, data, k, profile=profile, calibration=calibration, depth=depth).share > share
