@@ -59,7 +59,8 @@ def worst(
     check_result(output)
     check_output(harmful, [run] if output is None else [run, output])
     models, task = trained_models([run], data)
-    sizes = numbers("radii", radii or ("0.05,0.1,0.2,0.3" if profile is None else "0.5,1,2,3"))
+    usual = "0.05,0.1,0.2,0.3" if profile is None else "0.5,1,2,3"
+    sizes = numbers("radii", usual if radii is None else radii)
     out, chosen = console(), chip(profile)
     if len(models) > 1 and harmful is not None:
         raise ConfigError(f"chip: {run} has {len(models)} networks; one file holds the worst chip of one network")

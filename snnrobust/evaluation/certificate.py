@@ -234,9 +234,11 @@ def certify_boxes(
         piece: Keeps what was found in each box (`analyses.Kept`).
 
     Raises:
-        ConfigError: See `certify`.
+        ConfigError: See `certify`; or if there is no size or no sample.
         ProfileError: See `certify`.
     """
+    if not sizes or not len(data):
+        raise ConfigError("boxes: at least one size of a box and one sample are needed")
     options: dict[str, Any] = {"profile": profile, "calibration": calibration, "depth": depth}
     excluded: tuple[str, ...] = _Search.of(check_supported(net), profile, calibration).excluded
 

@@ -74,6 +74,8 @@ def test_certify_prints_boxes_and_the_largest(trained):
         (("landscape", "--radii", "a"), "error: radii: 'a' must be numbers"),
         (("landscape", "--points", "4"), "error: points: 4 must be odd"),
         (("certify", "--boxes", "-1"), "error: k: -1.0 must be"),
+        (("certify", "--boxes", ""), "error: boxes: at least one size"),
+        (("worst", "--radii", ""), "error: worst_case: at least one radius"),
         (("certify", "--profile", "pcm_ibm"), "error: pcm_ibm: no bounds over devices"),
     ],
 )
