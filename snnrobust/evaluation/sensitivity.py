@@ -199,9 +199,10 @@ class Sensitivity:
         if not together:
             return first
         # Deviations that merely add up have no interaction, and still a chip may fail only by several of them.
-        how = "by an interaction" if self.shares()[1] > _INTERACTION else "only where several add up"
+        add_up = not self.shares()[1] > _INTERACTION
+        how = "only where several add up" if add_up else "by an interaction"
         why = f"{together} of {failing} failing chips pass with each {self.by} alone and fail {how}"
-        return f"{first}; {why}" + (f": {' and '.join(cures)}" if len(cures) > 1 else "")
+        return f"{first}; {why}" + (f"{', as' if add_up else ' of'} {' and '.join(cures)}" if len(cures) > 1 else "")
 
     def to_group(self) -> Group:
         """The scores as a group of a run file, with dimensions varied, part and instance."""

@@ -70,7 +70,7 @@ def test_failures_that_only_an_interaction_causes():
     assert second.tied
     assert not last.tied
     assert f"{failing} of {failing} failing chips pass with each role alone" in found.statement
-    assert "of weight and bias" in found.statement
+    assert "by an interaction of weight and bias" in found.statement
     assert "(tied on 400 chips)" in found.statement
 
 
@@ -208,4 +208,4 @@ def test_where_no_chip_is_finite_it_says_so_without_a_warning(recwarn):
 
 def test_deviations_that_add_up_are_no_interaction(planted):
     assert planted.only_together()[1] > 0
-    assert "fail only where several add up: " in planted.statement
+    assert "fail only where several add up" in planted.statement
