@@ -17,7 +17,7 @@ from typing import Any, Generic, Protocol, Self, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from snnrobust.errors import RunFileError, SnnRobustError
+from snnrobust.errors import ConfigError, ProfileError, RunFileError, SnnRobustError
 from snnrobust.evaluation.montecarlo import identity
 from snnrobust.executor import Executor, Threads
 from snnrobust.hardware.model import Deployable
@@ -142,9 +142,9 @@ class Kept:
     def __enter__(self) -> Kept:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if self._journal is not None:
-            self._journal.close()
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if self._journal is not None:  # what is refused would be again, and its pieces would stand in another's way
+            self._journal.close(remove=isinstance(error, ConfigError | ProfileError))
 
     def _find(self, path: Path, kind: str, overwrite: bool) -> Group | None:
         """The result that the file has, unless it is to be replaced."""

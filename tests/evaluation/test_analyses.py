@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from snnrobust.errors import RunFileError
+from snnrobust.errors import ProfileError, RunFileError
 from snnrobust.evaluation import (
     Bits,
     Requirement,
@@ -74,6 +74,20 @@ def test_pieces_survive_an_interruption(tmp_path, network):
     (entry,) = analyses_of(stored, "kind")
     assert (network_of(entry), chip_of(entry)) == ("net", "chip")
     assert analyses_of(stored, "other") == {}
+
+
+def test_what_is_refused_leaves_nothing_in_the_way_of_other_options(tmp_path, network):
+    def refused(piece=None):
+        piece("0", lambda: {"v": np.array(0)})
+        raise ProfileError("no spread is small enough")
+
+    path, calls = tmp_path / "run.h5", []
+    with pytest.raises(ProfileError):
+        once(kept(path, network()), Answer, refused)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(KeyboardInterrupt):
+        once(kept(path, network()), Answer, counted, calls)
+    assert list(tmp_path.iterdir())
 
 
 def test_pieces_of_other_options_are_not_taken(tmp_path, network):
