@@ -120,7 +120,8 @@ class Transfer:
         for table in self.tables:
             cells, done = list(self.cells(table)), self.file(table).done()
             finished = sum(self.file(table).key_of(cell.values) in done for cell in cells)
-            waits = "waits for headline.py to choose and test its networks" if not cells else ""
+            reason = "headline.py to choose and test its networks" if isinstance(table, plan.OfHeadline) else "its data"
+            waits = "" if cells else f"waits for {reason}"
             yield f"{table.name:10} done: {finished} of {len(cells)}; {waits}".rstrip("; ")
 
 

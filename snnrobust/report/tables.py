@@ -209,7 +209,7 @@ def tidy_distribution(result: Tolerance, hashes: dict[str, str]) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["network", "condition", "profile_hash", "accuracy", "yield", "low", "high", "chips"])
     for (m, network), (c, condition) in itertools.product(enumerate(result.models), enumerate(result.conditions)):
-        accuracy = result.accuracy[m, c]
+        accuracy = np.maximum(result.counted[m, c], 0)  # a chip that fails every specification stands at 0
         if np.isnan(accuracy).all():
             continue
         chips = int((~np.isnan(accuracy)).sum())
