@@ -32,8 +32,8 @@ from hardware_atlas_figure import draw
 
 from snnrobust.errors import ProfileError, SnnRobustError, TaskError
 from snnrobust.evaluation import benchmark
-from snnrobust.evaluation.certificate import spread_samples
-from snnrobust.evaluation.statistics import Summary
+from snnrobust.evaluation.certificates.certificate import spread_samples
+from snnrobust.evaluation.statistics.yields import Summary
 from snnrobust.evaluation.study import network_for
 from snnrobust.hardware import Chip, Profile, list_profiles, load_profile
 from snnrobust.hardware.calibration import IN_THE_LOOP, modes_with_numbers

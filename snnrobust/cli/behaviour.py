@@ -51,7 +51,7 @@ def behaviour(
     overwrite: Overwrite = False,
 ) -> None:
     """What chips do beside being right: agreement, latency, rates, neurons that fail; over time and temperature."""
-    from snnrobust.evaluation.behaviour_study import behaviour as observed
+    from snnrobust.evaluation.observation.study import behaviour as observed
     from snnrobust.report.behaviour import behaviour_notes, chips_table, layers_table
     from snnrobust.report.text import console
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from snnrobust.errors import ConfigError, RunFileError
 
 if TYPE_CHECKING:
-    from snnrobust.evaluation.sequences import Stopping
+    from snnrobust.evaluation.statistics.sequences import Stopping
     from snnrobust.hardware import Module, Profile
     from snnrobust.snn import Network
     from snnrobust.tasks import Task
@@ -154,7 +154,7 @@ def chips_or_rule(
     chips: int, until: str | None, max_chips: int | None, specification: float
 ) -> tuple[int, Stopping | None]:
     """The largest number of chips, and when fewer are enough."""
-    from snnrobust.evaluation.sequences import Stopping
+    from snnrobust.evaluation.statistics.sequences import Stopping
 
     if until is None:
         if max_chips is not None:

@@ -154,7 +154,7 @@ def certify(
 ) -> None:
     """Certify samples for every device in a box; the largest box in which that still says something."""
     from snnrobust.evaluation.analyses import Kept, keyed_by, once
-    from snnrobust.evaluation.certificate import STATEMENT, Certified, certify_boxes, spread_samples
+    from snnrobust.evaluation.certificates.certificate import STATEMENT, Certified, certify_boxes, spread_samples
     from snnrobust.report.robustness import certificate_table
     from snnrobust.report.text import console
 

@@ -1,25 +1,25 @@
 """Evaluation: Monte Carlo over chips, yield with confidence, results in run files."""
 
 from snnrobust.evaluation.attack import attack
-from snnrobust.evaluation.behaviour import Behaviour, read_behaviour
-from snnrobust.evaluation.behaviour_study import behaviour
 from snnrobust.evaluation.bits import Bits, bits_needed
 from snnrobust.evaluation.breaking import BreakingLevels, ToleranceAt, breaking_levels, read_breaking_levels
-from snnrobust.evaluation.certificate import Certificate, certify, largest_k
+from snnrobust.evaluation.certificates.certificate import Certificate, certify, largest_k
 from snnrobust.evaluation.comparison import compare_conditions, compare_methods, paired_difference, yield_difference
 from snnrobust.evaluation.landscape import Landscape, slope
 from snnrobust.evaluation.landscape_study import LossLandscape, landscape
 from snnrobust.evaluation.montecarlo import benchmark, evaluate
+from snnrobust.evaluation.observation.behaviour import Behaviour, read_behaviour
+from snnrobust.evaluation.observation.study import behaviour
 from snnrobust.evaluation.opened import open_results
-from snnrobust.evaluation.quantiles import quantile, simultaneous_confidence
 from snnrobust.evaluation.rare_chips import failures_by_common_factors, failures_by_subsets
 from snnrobust.evaluation.requirement import Requirement
 from snnrobust.evaluation.results import read_tolerance
 from snnrobust.evaluation.sensitivity import Sensitivity, sensitivity
 from snnrobust.evaluation.sensitivity_map import SensitivityMap, sensitivity_map
-from snnrobust.evaluation.sequences import Stopping, confidence_sequence
 from snnrobust.evaluation.specification import Specification, specify
-from snnrobust.evaluation.statistics import Summary, Yield, chip_yield, clopper_pearson, wilson
+from snnrobust.evaluation.statistics.quantiles import quantile, simultaneous_confidence
+from snnrobust.evaluation.statistics.sequences import Stopping, confidence_sequence
+from snnrobust.evaluation.statistics.yields import Summary, Yield, chip_yield, clopper_pearson, wilson
 from snnrobust.evaluation.tolerance import Tolerance
 from snnrobust.evaluation.tornado import Tornado, tornado
 from snnrobust.evaluation.worst_case import WorstCase, worst_case, write_harmful

@@ -17,7 +17,7 @@ from snnrobust.evaluation.analyses import Piece, anew, readable
 from snnrobust.evaluation.montecarlo import population, samples_for
 from snnrobust.evaluation.requirement import Requirement
 from snnrobust.evaluation.scores import chip_scores, deployed
-from snnrobust.evaluation.statistics import Yield
+from snnrobust.evaluation.statistics.yields import Yield
 from snnrobust.hardware.deployment import Deployment
 from snnrobust.hardware.model import Deployable
 from snnrobust.hardware.profile import Profile, parse_profile

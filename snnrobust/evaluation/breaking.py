@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from snnrobust.errors import ConfigError, RunFileError
 from snnrobust.evaluation.analyses import LEVELS, Kept, analyses_of, keyed_by, network_of, readable
 from snnrobust.evaluation.montecarlo import block_accuracy, block_size, population, samples_for
-from snnrobust.evaluation.quantiles import chips_to_resolve, quantile
-from snnrobust.evaluation.statistics import passes
+from snnrobust.evaluation.statistics.quantiles import chips_to_resolve, quantile
+from snnrobust.evaluation.statistics.yields import passes
 from snnrobust.executor import Executor, Serial
 from snnrobust.hardware.chip import Chip
 from snnrobust.hardware.chosen import scale

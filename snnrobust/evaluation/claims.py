@@ -24,10 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snnrobust.errors import ConfigError, unknown
-from snnrobust.evaluation.means import mean_interval
-from snnrobust.evaluation.quantiles import quantile
 from snnrobust.evaluation.requirement import Verdict
-from snnrobust.evaluation.statistics import Yield, chip_yield
+from snnrobust.evaluation.statistics.means import mean_interval
+from snnrobust.evaluation.statistics.quantiles import quantile
+from snnrobust.evaluation.statistics.yields import Yield, chip_yield
 from snnrobust.evaluation.tolerance import Tolerance
 
 FUNCTIONS = ("yield", "quantile", "mean", "nominal")

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import bdtr, nctdtr, stdtr, stdtrit
 
 from snnrobust.errors import ConfigError, unknown
-from snnrobust.evaluation.statistics import passes, wilson
+from snnrobust.evaluation.statistics.yields import passes, wilson
 from snnrobust.evaluation.tolerance import Tolerance
 
 FEWEST_SEEDS = 6

@@ -22,7 +22,7 @@ from snnrobust.evaluation.analyses import Piece, anew
 from snnrobust.evaluation.montecarlo import block_size
 from snnrobust.evaluation.requirement import Requirement
 from snnrobust.evaluation.scores import Scores, block_scores, deployed
-from snnrobust.evaluation.statistics import Yield
+from snnrobust.evaluation.statistics.yields import Yield
 from snnrobust.hardware.deployment import Deployment
 from snnrobust.hardware.model import Deployable
 from snnrobust.hardware.profile import Profile

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from snnrobust.errors import ConfigError
 from snnrobust.evaluation.analyses import Piece, anew, readable
 from snnrobust.evaluation.attack import box_profile, check_radius, dtype_of
-from snnrobust.evaluation.boxes import left_out
-from snnrobust.evaluation.certificate import spread_samples
+from snnrobust.evaluation.certificates.boxes import left_out
+from snnrobust.evaluation.certificates.certificate import spread_samples
 from snnrobust.evaluation.landscape import Direction, Landscape, slope
 from snnrobust.hardware.chip import Chip
 from snnrobust.hardware.model import Deployable

@@ -17,10 +17,10 @@ from torch import Tensor
 
 from snnrobust.errors import ConfigError, unknown
 from snnrobust.evaluation.conditions import Condition, deployments_of, level_of, notes_of, profile_of, tuning_of
-from snnrobust.evaluation.resampling import Samples, numbered
 from snnrobust.evaluation.results import ResultFile
-from snnrobust.evaluation.sequences import Stopping
-from snnrobust.evaluation.statistics import counted
+from snnrobust.evaluation.statistics.resampling import Samples, numbered
+from snnrobust.evaluation.statistics.sequences import Stopping
+from snnrobust.evaluation.statistics.yields import counted
 from snnrobust.evaluation.tolerance import Tolerance
 from snnrobust.executor import Executor, Serial, Threads
 from snnrobust.hardware import individual

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from snnrobust.errors import ConfigError, RunFileError, unknown
 from snnrobust.evaluation.analyses import analyses_of
-from snnrobust.evaluation.behaviour import KIND, read_behaviour
+from snnrobust.evaluation.observation.behaviour import KIND, read_behaviour
 from snnrobust.evaluation.results import read_tolerance
 from snnrobust.storage import Group, open_run
 

@@ -23,7 +23,7 @@ from snnrobust.evaluation.rare import (
     importance_sampling,
     subset_simulation,
 )
-from snnrobust.evaluation.statistics import clopper_pearson, passes
+from snnrobust.evaluation.statistics.yields import clopper_pearson, passes
 from snnrobust.hardware.chip import Chip
 from snnrobust.hardware.chosen import choose, scale
 from snnrobust.hardware.deployment import Deployment

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snnrobust.errors import ConfigError
-from snnrobust.evaluation.statistics import Yield, clopper_pearson, passes
+from snnrobust.evaluation.statistics.yields import Yield, clopper_pearson, passes
 
 Verdict = Literal["pass", "fail", "undecided"]
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from snnrobust.evaluation.montecarlo import answers, block_size, mean_over_classes
-from snnrobust.evaluation.statistics import counted
+from snnrobust.evaluation.statistics.yields import counted
 from snnrobust.hardware.chip import Chip
 from snnrobust.hardware.deployment import Deployment
 from snnrobust.hardware.model import Deployable

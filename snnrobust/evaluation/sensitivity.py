@@ -25,7 +25,7 @@ from snnrobust.evaluation.analyses import Piece, anew, readable
 from snnrobust.evaluation.montecarlo import population, samples_for
 from snnrobust.evaluation.requirement import Requirement
 from snnrobust.evaluation.scores import Scores, chip_scores, deployed
-from snnrobust.evaluation.statistics import Yield, named
+from snnrobust.evaluation.statistics.yields import Yield, named
 from snnrobust.hardware.model import Deployable
 from snnrobust.hardware.parts import parts_of, varying
 from snnrobust.hardware.profile import Profile, parse_profile

@@ -25,7 +25,7 @@ from snnrobust.evaluation.analyses import Piece, anew, readable
 from snnrobust.evaluation.design_chips import SMALLEST, DesignChips, largest
 from snnrobust.evaluation.requirement import Requirement, Verdict
 from snnrobust.evaluation.spreads import Knob, knobs
-from snnrobust.evaluation.statistics import Yield
+from snnrobust.evaluation.statistics.yields import Yield
 from snnrobust.hardware.area import transistor_area, trim_bits
 from snnrobust.hardware.model import Deployable
 from snnrobust.hardware.profile import Profile, parse_profile

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snnrobust.errors import ConfigError, RunFileError
-from snnrobust.evaluation.resampling import Samples, two_way_interval
-from snnrobust.evaluation.sequences import Stopping
-from snnrobust.evaluation.statistics import Summary, counted, named, summarise
+from snnrobust.evaluation.statistics.resampling import Samples, two_way_interval
+from snnrobust.evaluation.statistics.sequences import Stopping
+from snnrobust.evaluation.statistics.yields import Summary, counted, named, summarise
 from snnrobust.storage import Array, Group, Scalar
 
 MEASURES = ("accuracy", "balanced_accuracy", "nonfinite")

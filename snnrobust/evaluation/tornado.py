@@ -14,7 +14,7 @@ from snnrobust.evaluation.analyses import Piece, anew, readable, texts
 from snnrobust.evaluation.montecarlo import population, samples_for
 from snnrobust.evaluation.requirement import Requirement, Verdict
 from snnrobust.evaluation.scores import chip_scores, deployed
-from snnrobust.evaluation.statistics import Yield
+from snnrobust.evaluation.statistics.yields import Yield
 from snnrobust.hardware.mismatch import place
 from snnrobust.hardware.model import Deployable
 from snnrobust.hardware.profile import Profile, parse_profile

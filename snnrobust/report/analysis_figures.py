@@ -13,8 +13,8 @@ from snnrobust.report.figures import COLOURS, DASHED, INK, MARKERS, STYLE, WIDTH
 from snnrobust.report.text import percent, spread_text
 
 if TYPE_CHECKING:
-    from snnrobust.evaluation.behaviour import Behaviour
     from snnrobust.evaluation.bits import Bits
+    from snnrobust.evaluation.observation.behaviour import Behaviour
     from snnrobust.evaluation.sensitivity import Sensitivity
     from snnrobust.evaluation.specification import Specification
     from snnrobust.evaluation.tornado import Tornado

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
-from snnrobust.evaluation.activity import NEAR, SATURATED
-from snnrobust.evaluation.behaviour import NOMINAL
+from snnrobust.evaluation.observation.activity import NEAR, SATURATED
+from snnrobust.evaluation.observation.behaviour import NOMINAL
 from snnrobust.report.text import by_line, percent, table
 
 if TYPE_CHECKING:
-    from snnrobust.evaluation.behaviour import Behaviour
+    from snnrobust.evaluation.observation.behaviour import Behaviour
 
 CRITERIA = (
     "agreement: share of samples that a chip answers as the network on no chip does; latency: until the answer of the "

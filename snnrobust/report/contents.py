@@ -21,7 +21,7 @@ from snnrobust.evaluation import (
     WorstCase,
 )
 from snnrobust.evaluation.analyses import Storable, analyses_of, network_of
-from snnrobust.evaluation.certificate import Certified
+from snnrobust.evaluation.certificates.certificate import Certified
 from snnrobust.evaluation.rare_chips import Checked
 from snnrobust.evaluation.results import hashes_of, read_tolerance
 from snnrobust.hardware.profile import Profile, parse_profile

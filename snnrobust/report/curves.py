@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 from numpy.typing import NDArray
 
-from snnrobust.evaluation.quantiles import share_above
+from snnrobust.evaluation.statistics.quantiles import share_above
 from snnrobust.report.figures import (
     DASHED,
     STYLE,

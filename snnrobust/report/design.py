@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from snnrobust.evaluation.sensitivity import Sensitivity
     from snnrobust.evaluation.sensitivity_map import SensitivityMap
     from snnrobust.evaluation.specification import Specification
-    from snnrobust.evaluation.statistics import Yield
+    from snnrobust.evaluation.statistics.yields import Yield
     from snnrobust.evaluation.tornado import Tornado
 
 

@@ -23,7 +23,7 @@ from snnrobust.report.text import percent
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from snnrobust.evaluation.statistics import Summary
+    from snnrobust.evaluation.statistics.yields import Summary
     from snnrobust.evaluation.tolerance import Tolerance
     from snnrobust.training.record import TrainedModel
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from snnrobust.report.text import percent, table
 
 if TYPE_CHECKING:
-    from snnrobust.evaluation.certificate import Certificate
+    from snnrobust.evaluation.certificates.certificate import Certificate
     from snnrobust.evaluation.landscape_study import LossLandscape
     from snnrobust.evaluation.worst_case import WorstCase
 

@@ -14,7 +14,7 @@ from snnrobust.report.figures import COLOURS, DASHED, INK, STYLE, WIDTH, short
 from snnrobust.report.text import percent
 
 if TYPE_CHECKING:
-    from snnrobust.evaluation.certificate import Certified
+    from snnrobust.evaluation.certificates.certificate import Certified
     from snnrobust.evaluation.rare_chips import Checked
     from snnrobust.evaluation.worst_case import WorstCase
 

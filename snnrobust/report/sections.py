@@ -17,7 +17,7 @@ from snnrobust.evaluation import (
     WorstCase,
 )
 from snnrobust.evaluation.analyses import chip_of, network_of, readable
-from snnrobust.evaluation.certificate import STATEMENT, Certified
+from snnrobust.evaluation.certificates.certificate import STATEMENT, Certified
 from snnrobust.evaluation.rare_chips import Checked
 from snnrobust.report import design, yields
 from snnrobust.report.behaviour import CRITERIA, behaviour_statement

@@ -16,9 +16,9 @@ from rich.table import Table
 from snnrobust.errors import RunFileError, unknown
 from snnrobust.evaluation import BreakingLevels, Certificate, Tolerance
 from snnrobust.evaluation.analyses import analyses_of, chip_of, network_of, readable
-from snnrobust.evaluation.certificate import Certified
-from snnrobust.evaluation.quantiles import share_above
+from snnrobust.evaluation.certificates.certificate import Certified
 from snnrobust.evaluation.rare_chips import Checked
+from snnrobust.evaluation.statistics.quantiles import share_above
 from snnrobust.report import design, robustness, yields
 from snnrobust.report.behaviour import behaviour_table
 from snnrobust.report.contents import Contents

@@ -10,7 +10,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from snnrobust.evaluation.specification import Limit
-    from snnrobust.evaluation.statistics import Yield
+    from snnrobust.evaluation.statistics.yields import Yield
     from snnrobust.evaluation.tolerance import Tolerance
 
 

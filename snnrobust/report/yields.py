@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rich.table import Table
 
-from snnrobust.evaluation.quantiles import chips_to_resolve
 from snnrobust.evaluation.rare import TAIL
-from snnrobust.evaluation.statistics import named
+from snnrobust.evaluation.statistics.quantiles import chips_to_resolve
+from snnrobust.evaluation.statistics.yields import named
 from snnrobust.report.text import percent, table
 
 if TYPE_CHECKING:

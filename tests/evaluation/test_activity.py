@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from snnrobust.evaluation import activity
+from snnrobust.evaluation.observation import activity
 
 
 def spikes_of(*rows):

@@ -23,7 +23,7 @@ from snnrobust.evaluation import (
     worst_case,
 )
 from snnrobust.evaluation.analyses import Kept, analyses_of, chip_of, network_of, once
-from snnrobust.evaluation.certificate import Certified, certify_boxes
+from snnrobust.evaluation.certificates.certificate import Certified, certify_boxes
 from snnrobust.hardware import Profile, load_profile
 from snnrobust.storage import Group, journal_path, locked, open_run, unwritten, write_run
 

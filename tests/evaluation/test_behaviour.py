@@ -8,8 +8,8 @@ import pytest
 import snnrobust as sr
 from snnrobust.errors import ConfigError, RunFileError
 from snnrobust.evaluation import behaviour, benchmark, read_behaviour
-from snnrobust.evaluation import behaviour_study as study
-from snnrobust.evaluation.behaviour import Behaviour
+from snnrobust.evaluation.observation import study
+from snnrobust.evaluation.observation.behaviour import Behaviour
 from snnrobust.hardware import Profile, load_profile
 from snnrobust.report.behaviour import behaviour_notes, chips_table, layers_table
 from snnrobust.report.text import console

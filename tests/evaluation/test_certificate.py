@@ -11,8 +11,8 @@ import torch
 from tiny_networks import KINDS, VARIED, samples, tiny, varied
 
 from snnrobust.errors import ConfigError, ProfileError
-from snnrobust.evaluation.boxes import common_coordinates, left_out, parameter_box
-from snnrobust.evaluation.certificate import certify, largest_k
+from snnrobust.evaluation.certificates.boxes import common_coordinates, left_out, parameter_box
+from snnrobust.evaluation.certificates.certificate import certify, largest_k
 from snnrobust.hardware import Model, Profile, load_profile
 from snnrobust.hardware.mismatch import place, project, realise
 from snnrobust.hardware.profile import parse_profile

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tiny_networks import samples, tiny
 
-from snnrobust.evaluation.certificate import certify
+from snnrobust.evaluation.certificates.certificate import certify
 
 
 def ends(net, k):

@@ -9,7 +9,7 @@ import pytest
 from snnrobust.errors import ConfigError
 from snnrobust.evaluation import Stopping, Tolerance, chip_yield, clopper_pearson
 from snnrobust.evaluation.claims import judge, parse_claim
-from snnrobust.evaluation.means import mean_interval
+from snnrobust.evaluation.statistics.means import mean_interval
 
 HASHES = {"dynapse1": "3f2a" + 60 * "0"}
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snnrobust.evaluation.intervals import UNITS, Interval, Rounding, chosen, hull, point
+from snnrobust.evaluation.certificates.intervals import UNITS, Interval, Rounding, chosen, hull, point
 
 SEEDS = st.integers(0, 2**32 - 1)
 FLOAT32 = Rounding(UNITS[torch.float32], terms=40)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from snnrobust.errors import ConfigError
-from snnrobust.evaluation.means import mean_interval
+from snnrobust.evaluation.statistics.means import mean_interval
 
 
 def covered(draw, mean, chips, repetitions=2000):

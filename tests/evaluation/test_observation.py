@@ -6,8 +6,8 @@ import torch
 
 from snnrobust.errors import ConfigError
 from snnrobust.evaluation import evaluate
-from snnrobust.evaluation.behaviour import CHIP_MEASURES, LAYER_MEASURES
-from snnrobust.evaluation.observation import chips_at_once, decisions, observe
+from snnrobust.evaluation.observation.behaviour import CHIP_MEASURES, LAYER_MEASURES
+from snnrobust.evaluation.observation.chips import chips_at_once, decisions, observe
 from snnrobust.hardware import Chip, Profile, load_profile
 from snnrobust.hardware.profile import parse_profile
 from snnrobust.snn import LIF, MeanRate, Network

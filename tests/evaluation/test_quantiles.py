@@ -8,7 +8,7 @@ from scipy import stats
 
 from snnrobust.errors import ConfigError
 from snnrobust.evaluation import chip_yield, clopper_pearson
-from snnrobust.evaluation.quantiles import (
+from snnrobust.evaluation.statistics.quantiles import (
     band_coverage,
     chips_to_resolve,
     dkw_band,

@@ -6,7 +6,7 @@ from scipy import stats
 
 from snnrobust.errors import ConfigError
 from snnrobust.evaluation import clopper_pearson
-from snnrobust.evaluation.resampling import _accuracy, _counts, numbered, two_way_interval
+from snnrobust.evaluation.statistics.resampling import _accuracy, _counts, numbered, two_way_interval
 
 
 def packed(right):

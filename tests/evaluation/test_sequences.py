@@ -10,7 +10,7 @@ from scipy import integrate, stats
 
 from snnrobust.errors import ConfigError
 from snnrobust.evaluation import Stopping, confidence_sequence
-from snnrobust.evaluation.sequences import complete_prefix, log_mixture
+from snnrobust.evaluation.statistics.sequences import complete_prefix, log_mixture
 
 
 def sequences(share, repetitions, chips, seed):

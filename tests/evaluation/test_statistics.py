@@ -10,7 +10,7 @@ from scipy import stats
 
 from snnrobust.errors import ConfigError
 from snnrobust.evaluation import chip_yield, clopper_pearson, quantile, simultaneous_confidence, wilson
-from snnrobust.evaluation.statistics import summarise
+from snnrobust.evaluation.statistics.yields import summarise
 
 
 @pytest.mark.parametrize("confidence", [0.5, 0.95, 0.999])

@@ -8,8 +8,8 @@ import torch
 
 from snnrobust.errors import ConfigError, RunFileError
 from snnrobust.evaluation import Stopping, Tolerance, benchmark, chip_yield, evaluate, montecarlo
-from snnrobust.evaluation.resampling import two_way_interval
 from snnrobust.evaluation.results import read_tolerance
+from snnrobust.evaluation.statistics.resampling import two_way_interval
 from snnrobust.hardware import Chip, Profile
 from snnrobust.report.text import console, notes, tolerance_table
 

@@ -15,7 +15,7 @@ from snnrobust.evaluation import (
     WorstCase,
 )
 from snnrobust.evaluation.bits import Cell
-from snnrobust.evaluation.certificate import Certified
+from snnrobust.evaluation.certificates.certificate import Certified
 from snnrobust.evaluation.rare import RareFailures
 from snnrobust.evaluation.rare_chips import Checked
 from snnrobust.evaluation.scores import Scores

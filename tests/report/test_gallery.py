@@ -24,7 +24,7 @@ from report_examples import run_group, tolerance, trained
 from snnrobust.errors import ConfigError, RunFileError
 from snnrobust.evaluation import LossLandscape, chip_yield
 from snnrobust.evaluation.bits import Bits, Cell
-from snnrobust.evaluation.quantiles import MOST_EXACT, share_above
+from snnrobust.evaluation.statistics.quantiles import MOST_EXACT, share_above
 from snnrobust.hardware import load_profile
 from snnrobust.report import analysis_figures, curves, figures, landscape_figure, robustness_figures
 from snnrobust.report.contents import COMMANDS, KINDS, Contents, read_contents

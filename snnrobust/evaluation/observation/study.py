@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from snnrobust.errors import ConfigError
 from snnrobust.evaluation.analyses import Arrays, Kept, Piece, keyed_by, once
-from snnrobust.evaluation.behaviour import KIND, NOMINAL, Behaviour
-from snnrobust.evaluation.certificate import spread_samples
+from snnrobust.evaluation.certificates.certificate import spread_samples
 from snnrobust.evaluation.conditions import Condition
 from snnrobust.evaluation.montecarlo import population
-from snnrobust.evaluation.observation import chips_at_once, decisions, network_of, observe
+from snnrobust.evaluation.observation.behaviour import KIND, NOMINAL, Behaviour
+from snnrobust.evaluation.observation.chips import chips_at_once, decisions, network_of, observe
 from snnrobust.hardware.calibration import UNCALIBRATED, modes_of, remarks
 from snnrobust.hardware.chip import Chip
 from snnrobust.hardware.deployment import Deployment

@@ -22,9 +22,9 @@ from torch import Tensor
 
 from snnrobust.errors import ConfigError
 from snnrobust.evaluation.analyses import Piece, anew, readable
-from snnrobust.evaluation.boxes import Pieces, common_coordinates, left_out, parameter_box
-from snnrobust.evaluation.interval_network import Bounds, check_supported, network_bounds
-from snnrobust.evaluation.intervals import UNITS, Interval, hull
+from snnrobust.evaluation.certificates.boxes import Pieces, common_coordinates, left_out, parameter_box
+from snnrobust.evaluation.certificates.intervals import UNITS, Interval, hull
+from snnrobust.evaluation.certificates.network import Bounds, check_supported, network_bounds
 from snnrobust.hardware.mismatch import Placement, place
 from snnrobust.hardware.model import Deployable
 from snnrobust.hardware.profile import Profile

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaincinv, ndtri  # scipy.stats would add a second to every start
 
 from snnrobust.errors import ConfigError, unknown
-from snnrobust.evaluation.quantiles import MOST_EXACT, dkw_band, quantile, simultaneous_confidence
+from snnrobust.evaluation.statistics.quantiles import MOST_EXACT, dkw_band, quantile, simultaneous_confidence
 
 Side = Literal["two-sided", "lower", "upper"]
 """Which ends of an interval are bounds: both, or one, with the other end at 0 or 1."""
@@ -220,7 +220,8 @@ def summarise(
     if not len(run):
         nan = float("nan")
         return Summary(
-            model, condition, nan, nan, nan, nan, specification, chip_yield(by, specification, simultaneous=simultaneous), 0, 0,
+            model, condition, nan, nan, nan, nan, specification,
+            chip_yield(by, specification, simultaneous=simultaneous), 0, 0,
             nominal=nominal, drop=drop, chips_near_nominal=second,
         )  # fmt: skip
     return Summary(

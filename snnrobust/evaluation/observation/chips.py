@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from snnrobust.errors import ConfigError
-from snnrobust.evaluation import activity
-from snnrobust.evaluation.behaviour import LAYER_MEASURES
 from snnrobust.evaluation.montecarlo import mean_over_classes
+from snnrobust.evaluation.observation import activity
+from snnrobust.evaluation.observation.behaviour import LAYER_MEASURES
 from snnrobust.hardware.deployment import Deployment, Pass
 from snnrobust.hardware.energy import Counts, conversions, deliveries, missing
 from snnrobust.hardware.events import spikes_only

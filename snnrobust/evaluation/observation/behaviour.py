@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from snnrobust.errors import RunFileError, unknown
 from snnrobust.evaluation.analyses import analyses_of, readable
-from snnrobust.evaluation.statistics import passes
+from snnrobust.evaluation.statistics.yields import passes
 from snnrobust.storage import Array, Group, open_run
 
 KIND = "behaviour"

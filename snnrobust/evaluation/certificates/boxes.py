@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from snnrobust.errors import ProfileError
-from snnrobust.evaluation.intervals import UNITS, Interval, Rounding, point
+from snnrobust.evaluation.certificates.intervals import UNITS, Interval, Rounding, point
 from snnrobust.hardware.mismatch import Placement
 from snnrobust.hardware.stages import Conditions, Context, Dead, Stage, Variation
 

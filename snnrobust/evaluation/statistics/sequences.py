@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaln, xlog1py, xlogy
 
 from snnrobust.errors import ConfigError
-from snnrobust.evaluation.statistics import Yield, passes
+from snnrobust.evaluation.statistics.yields import Yield, passes
 
 Verdict = Literal["pass", "fail", "reached", "undecided"]
 PRIOR = 0.5

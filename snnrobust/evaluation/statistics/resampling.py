@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snnrobust.errors import ConfigError
-from snnrobust.evaluation.statistics import passes
+from snnrobust.evaluation.statistics.yields import passes
 
 _BYTES = 64_000_000
 """Memory that resampled accuracies may take."""

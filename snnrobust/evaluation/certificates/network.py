@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from snnrobust.errors import ConfigError
-from snnrobust.evaluation.intervals import Interval, Rounding, chosen, point
+from snnrobust.evaluation.certificates.intervals import Interval, Rounding, chosen, point
 from snnrobust.snn.layers import ALIF, LIF, Layer
 from snnrobust.snn.network import Network
 from snnrobust.snn.neurons import Dynamics

@@ -1,0 +1,1 @@
+"""Certificates: interval bounds through a spiking network over a box of coordinates."""

@@ -1,0 +1,1 @@
+"""What chips do beside their accuracy: activity, answers, energy, over times and temperatures."""
