@@ -111,12 +111,13 @@ def _bits(found: Bits) -> Said:
 
 def _breaking(found: BreakingLevels) -> Said:
     at = found.at_yield(YIELD)
+    notes, share = yields.breaking_notes({"": found}, YIELD), f"{percent(YIELD)} % of all"
+    if not at.resolved:
+        return f"{at.chips} chips do not resolve up to where {share} reach {percent(found.specification)} %", notes
     unit = "relative mismatch" if found.condition == "relative level" else f"times the spreads of {found.condition}"
     level = f"{at.level:.3g}" if at.level < float("inf") else f"more than {found.grid[-1]:g}"
-    few = f"interval not resolved with {at.chips} chips"
-    bounds = f"95 % interval {at.low:.3g} to {at.high:.3g}" if at.resolved else few
-    said = f"{percent(YIELD)} % of the chips reach {percent(found.specification)} % up to {level} {unit} ({bounds})"
-    return said, yields.breaking_notes({"": found}, YIELD)
+    bounds = f"95 % interval {at.low:.3g} to {at.high:.3g}"
+    return f"{share} reach {percent(found.specification)} % up to {level} {unit} ({bounds})", notes
 
 
 def _rare(found: Checked) -> Said:
