@@ -303,7 +303,7 @@ def benchmark(
         stopping=until,
         right=_no_samples(data, (len(nets), len(names), instances)) if keep_samples else None,
     )
-    size = min(block_size(net, data) for net in plain.values())
+    size = min(-(-instances // executor.workers), *(block_size(net, data) for net in plain.values()))
     units = [
         Unit(m, c, block) for m, row in enumerate(deployments) for c, d in enumerate(row) for block in d.blocks(size)
     ]
